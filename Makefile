@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# The front door. `make demo` and `make test` are all a newcomer needs.
+SHELL := /bin/bash
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+export ANSIBLE_COLLECTIONS_PATH := $(CURDIR)/.collections
+export ANSIBLE_CONFIG := $(CURDIR)/tests/demo/ansible.cfg
+export SKRSIM_DIR := $(CURDIR)/.lab
+
+.PHONY: help demo lab test unit check sanity bench docs clean
+
+help:
+	@printf '%s\n' 'make demo   the whole job in the lab: five VMs, three hold the key, one is refused, one waits for its grant' \
+	  'make lab    the same lab, left up to look around' 'make test   every check and test' \
+	  'make bench  counted costs' 'make docs   regenerate role READMEs and the reason codes' 'make clean  remove every trace'
+
+demo:
+	@tests/tools/environment.sh lab
+	@python tests/demo/demo.py
+
+lab:
+	@tests/tools/environment.sh lab
+	@python tests/demo/demo.py --keep
+
+test:
+	@tests/tools/environment.sh test
+	@tests/tools/run-tests.sh
+
+bench:
+	@tests/tools/environment.sh lab
+	@python tests/benchmarks/bench.py
+
+docs:
+	@tests/tools/environment.sh test
+	@python tests/tools/generate_docs.py
+
+clean:
+	@if [ -x .venv/bin/skrsim ]; then .venv/bin/skrsim down; fi
+	@rm -rf .venv .collections .build .lab .demo .bench .nox .mypy_cache .ruff_cache .pytest_cache .ansible tests/output
+	@rm -rf tests/simulator/*.egg-info
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

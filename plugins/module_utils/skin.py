@@ -1,0 +1,42 @@
+# -*- coding: utf-8 -*-
+# Copyright (c) 2026, confidential.azure_skr contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The thin layer between a module and its function: run it, return its result, turn failures into readable ones."""
+
+from __future__ import annotations
+
+import typing as t
+
+from .policy.failure import SkrFailure
+
+if t.TYPE_CHECKING:
+    from ansible.module_utils.basic import AnsibleModule
+
+
+def run(module: AnsibleModule, function: t.Callable[[], t.Dict[str, t.Any]]) -> t.NoReturn:
+    """Call ``function`` and end the module with its result, or with the failure it raised.
+
+    A failure that nobody foresaw becomes ``internal_error`` with the place it came from; neither its text
+    nor a traceback is shown, because either may quote values that must not be seen.
+    """
+    try:
+        result = function()
+    except SkrFailure as failure:
+        module.fail_json(**failure.as_result())
+    except Exception as error:  # the outermost layer: no traceback may reach a user
+        module.fail_json(**_unforeseen(error).as_result())
+    module.exit_json(**result)
+
+
+def _unforeseen(error: BaseException) -> SkrFailure:
+    """Name the innermost place of our own code that the error passed through."""
+    place = "unknown"
+    trace = error.__traceback__
+    while trace is not None:
+        name = trace.tb_frame.f_globals.get("__name__", "")
+        if "azure_skr" in name:
+            place = f"{name.rpartition('module_utils.')[2]}:{trace.tb_lineno}"
+        trace = trace.tb_next
+    kind = type(error).__name__
+    return SkrFailure("internal_error", f"Unforeseen {kind} at {place}.", {"exception": kind, "place": place})

@@ -1,0 +1,233 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The state of the simulated cloud: plain typed data, no behaviour of any service.
+
+Every service reads and writes its own part; what two services must agree on lives here.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import random
+import typing as t
+import uuid
+
+from .audit import Audit
+from .clock import Clock
+from .faults import FaultTable
+
+
+@dataclasses.dataclass
+class Principal:
+    """A service principal of the tenant: an application or a managed identity."""
+
+    object_id: str
+    app_id: str
+    kind: str  # "application" | "managed_identity"
+    name: str
+    secret: str | None = None
+    resource_id: str | None = None  # managed identities: the ARM id in the token's xms_mirid
+    created_at: float = 0.0
+    visible_at: float = 0.0  # from when Azure RBAC knows it (PrincipalNotFound before)
+
+
+@dataclasses.dataclass
+class UserIdentity:
+    """A user-assigned managed identity (an ARM resource)."""
+
+    id: str
+    name: str
+    location: str
+    principal_id: str
+    client_id: str
+
+
+@dataclasses.dataclass
+class VirtualMachine:
+    """A VM as ARM and IMDS know it. ``name`` is unique in the simulator and names it at the doors."""
+
+    name: str
+    subscription: str
+    resource_group: str
+    location: str
+    vm_id: str  # lower-case GUID
+    size: str = "Standard_DC2as_v5"
+    security_type: str = "ConfidentialVM"
+    secure_boot: bool = True
+    debug: bool = False  # the SNP guest policy's debug bit
+    tags: dict[str, str] = dataclasses.field(default_factory=dict)
+    system_principal: str | None = None  # object id
+    user_identities: list[str] = dataclasses.field(default_factory=list)  # ARM ids
+    identity_visible_at: float = 0.0  # from when IMDS knows the identities
+    provisioning_state: str = "Succeeded"
+    power_state: str = "running"
+    etag: str = '"1"'
+
+    @property
+    def id(self) -> str:
+        return (
+            f"/subscriptions/{self.subscription}/resourceGroups/{self.resource_group}"
+            f"/providers/Microsoft.Compute/virtualMachines/{self.name}"
+        )
+
+
+@dataclasses.dataclass
+class AccessPolicy:
+    tenant_id: str
+    object_id: str
+    permissions: dict[str, list[str]]  # keys, secrets, certificates, storage
+    application_id: str | None = None
+    effective: dict[str, float] = dataclasses.field(default_factory=dict)  # "keys/release" -> from when
+
+
+@dataclasses.dataclass
+class Vault:
+    name: str
+    subscription: str
+    resource_group: str
+    location: str
+    tenant_id: str
+    sku: str = "premium"  # "standard" | "premium"
+    rbac: bool = False
+    purge_protection: bool = False
+    retention_days: int = 90
+    public_network_access: str = "Enabled"
+    network_acls: dict[str, t.Any] | None = None
+    access_policies: list[AccessPolicy] = dataclasses.field(default_factory=list)
+    tags: dict[str, str] = dataclasses.field(default_factory=dict)
+    provisioning_state: str = "Succeeded"
+    created_at: float = 0.0
+    deleted_at: float | None = None
+
+    @property
+    def id(self) -> str:
+        return (
+            f"/subscriptions/{self.subscription}/resourceGroups/{self.resource_group}"
+            f"/providers/Microsoft.KeyVault/vaults/{self.name}"
+        )
+
+
+@dataclasses.dataclass
+class RoleAssignment:
+    name: str  # GUID
+    scope: str  # as given, with leading slash
+    role_id: str  # last segment of the definition id, lower case
+    principal_id: str
+    principal_type: str
+    created_at: float
+    effective_at: float  # from when data planes honour it
+    description: str | None = None
+
+    @property
+    def id(self) -> str:
+        return f"{self.scope}/providers/Microsoft.Authorization/roleAssignments/{self.name}"
+
+
+@dataclasses.dataclass
+class KeyVersion:
+    """One version of a key. ``private`` is a cryptography private key object."""
+
+    version: str
+    kty: str  # "RSA-HSM", "EC-HSM", "RSA", "EC"
+    private: t.Any
+    key_ops: list[str]
+    created: int
+    updated: int
+    enabled: bool = True
+    nbf: int | None = None
+    exp: int | None = None
+    tags: dict[str, str] = dataclasses.field(default_factory=dict)
+    curve: str | None = None
+
+
+@dataclasses.dataclass
+class Key:
+    """A key with its versions, oldest first. The release policy belongs to the key, not a version."""
+
+    name: str
+    vault: str
+    versions: list[KeyVersion] = dataclasses.field(default_factory=list)
+    exportable: bool = False
+    release_policy: dict[str, t.Any] | None = None  # parsed policy as the vault stored it
+    policy_content_type: str = "application/json; charset=utf-8"
+    policy_immutable: bool = False
+    rotation_policy: dict[str, t.Any] | None = None
+    deleted_at: float | None = None
+
+
+@dataclasses.dataclass
+class Delays:
+    """How long changes take to be honoured, in seconds; ``late`` overrides per principal object id."""
+
+    role_effective: float = 0.0
+    access_policy_effective: float = 0.0
+    identity_visible: float = 0.0
+    principal_visible: float = 0.0
+    operation_polls: int = 1  # how often an asynchronous operation answers InProgress
+    late: dict[str, float] = dataclasses.field(default_factory=dict)  # VM name or object id -> seconds
+
+
+@dataclasses.dataclass
+class World:
+    """Everything. One per simulator process; all randomness comes from ``rng``."""
+
+    clock: Clock
+    audit: Audit
+    faults: FaultTable
+    rng: random.Random
+    tenant_id: str
+    subscription_id: str
+    delays: Delays = dataclasses.field(default_factory=Delays)
+    resource_groups: dict[str, dict[str, t.Any]] = dataclasses.field(default_factory=dict)  # lower name
+    principals: dict[str, Principal] = dataclasses.field(default_factory=dict)  # object id
+    user_identities: dict[str, UserIdentity] = dataclasses.field(default_factory=dict)  # lower ARM id
+    vms: dict[str, VirtualMachine] = dataclasses.field(default_factory=dict)  # name
+    vaults: dict[str, Vault] = dataclasses.field(default_factory=dict)  # lower name, live
+    deleted_vaults: dict[str, Vault] = dataclasses.field(default_factory=dict)
+    role_assignments: dict[str, RoleAssignment] = dataclasses.field(default_factory=dict)  # lower id
+    keys: dict[tuple[str, str], Key] = dataclasses.field(default_factory=dict)  # (vault, key) lower
+    deleted_keys: dict[tuple[str, str], Key] = dataclasses.field(default_factory=dict)
+    # What another service registers for its peers: "entra" (token issuer), "fetch" (simulated network),
+    # "platform" (the hardware side of every VM), "ca" (the lab's certificate authority).
+    services: dict[str, t.Any] = dataclasses.field(default_factory=dict)
+
+    @classmethod
+    def new(cls, seed: int = 1, audit: Audit | None = None) -> World:
+        rng = random.Random(seed)
+        return cls(
+            clock=Clock(),
+            audit=audit or Audit(),
+            faults=FaultTable(random.Random(seed + 1)),
+            rng=rng,
+            tenant_id=str(uuid.UUID(int=rng.getrandbits(128), version=4)),
+            subscription_id=str(uuid.UUID(int=rng.getrandbits(128), version=4)),
+        )
+
+    def guid(self) -> str:
+        return str(uuid.UUID(int=self.rng.getrandbits(128), version=4))
+
+    def hex(self, digits: int) -> str:
+        return f"{self.rng.getrandbits(4 * digits):0{digits}x}"
+
+    def new_managed_identity(self, name: str, resource_id: str) -> Principal:
+        """Make the service principal of a managed identity; RBAC knows it after ``principal_visible``."""
+        now = self.clock.now()
+        principal = Principal(
+            object_id=self.guid(),
+            app_id=self.guid(),
+            kind="managed_identity",
+            name=name,
+            resource_id=resource_id,
+            created_at=now,
+            visible_at=now + self.delays.principal_visible,
+        )
+        self.principals[principal.object_id] = principal
+        return principal
+
+    def grant_delay(self, principal_id: str, default: float) -> float:
+        """Seconds until a grant for this principal is honoured (``late`` names object ids or VM names)."""
+        if principal_id in self.delays.late:
+            return self.delays.late[principal_id]
+        for vm in self.vms.values():
+            if vm.system_principal == principal_id and vm.name in self.delays.late:
+                return self.delays.late[vm.name]
+        return default

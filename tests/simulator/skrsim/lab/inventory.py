@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The inventory of a running lab, in the variables that the collection's playbooks read.
+
+Written as JSON, which is YAML too. The file holds the simulated operator's secret: mode 0600.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import typing as t
+from pathlib import Path
+
+from .plan import AUTHORITY, LOCATION, RESOURCE_GROUP
+
+
+@dataclasses.dataclass
+class Operator:
+    """How the controller reaches the simulated cloud."""
+
+    subscription: str
+    tenant: str
+    client_id: str
+    secret: str
+    proxy: str
+    bundle: Path
+    object_id: str
+
+
+def release_policy(vault_authority: str = AUTHORITY) -> dict[str, t.Any]:
+    """What the lab's key asks of a VM: an SNP VM that Azure calls compliant, booted securely, not debuggable."""
+    tee = "x-ms-isolation-tee"
+    conditions: list[dict[str, t.Any]] = [
+        {"claim": f"{tee}.x-ms-attestation-type", "equals": "sevsnpvm"},
+        {"claim": f"{tee}.x-ms-sevsnpvm-is-debuggable", "equals": False},
+        {"claim": f"{tee}.x-ms-compliance-status", "equals": "azure-compliant-cvm"},
+        {"claim": "secureboot", "equals": True},
+    ]
+    return {"version": "1.0.0", "anyOf": [{"authority": vault_authority, "allOf": conditions}]}
+
+
+def document(operator: Operator, hosts: dict[str, dict[str, t.Any]], common: dict[str, t.Any]) -> dict[str, t.Any]:
+    """The whole inventory: ``hosts`` and ``common`` carry what the door adds."""
+    variables = {
+        "skr_subscription_id": operator.subscription,
+        "skr_tenant": operator.tenant,
+        "skr_client_id": operator.client_id,
+        "skr_secret": operator.secret,
+        "skr_azure_https_proxy": operator.proxy,
+        "skr_azure_ca_path": str(operator.bundle),
+        "skr_resource_group": RESOURCE_GROUP,
+        "skr_location": LOCATION,
+        "skr_vault_name": f"kv-skr-{operator.subscription[:8]}",
+        "skr_key_name": "app-key",
+        "skr_key_type": "RSA-HSM",
+        "skr_key_size": 2048,
+        "skr_attestation_url": AUTHORITY,
+        "skr_release_policy": release_policy(),
+        **common,
+    }
+    return {"all": {"children": {"cvm": {"hosts": hosts, "vars": variables}}}}
+
+
+def write(path: Path, inventory: dict[str, t.Any]) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
+        json.dump(inventory, stream, indent=2)
+        stream.write("\n")
