@@ -50,7 +50,8 @@ def table(hosts: list[dict[str, Any]]) -> str:
         else:
             failing = (host.get("facts") or {}).get("failing") or []
             proof = host["reason"] + "".join(
-                f"\n{item['claim']}: wanted {json.dumps(item['wanted'])}, found {json.dumps(item['found'])}" for item in failing
+                f"\n{item['claim']}: wanted {json.dumps(item['wanted'])}, found {json.dumps(item['found'])}"
+                for item in failing
             )
         waited = f"{host['waited_s']:.0f} s" if host["waited_s"] >= 1 else "-"
         for number, line in enumerate(proof.split("\n")):
@@ -104,7 +105,9 @@ def main() -> int:
             subprocess.run(["skrsim", "down"], check=False)
     say("Result")
     print(table(report["hosts"]))
-    print(f"\nsecond run: {report['second_run_changed']} changes    report: .demo/report.json    {time.monotonic() - started:.0f} s")
+    print(
+        f"\nsecond run: {report['second_run_changed']} changes    report: .demo/report.json    {time.monotonic() - started:.0f} s"
+    )
     wrong = judge(report)
     for line in wrong:
         print(f"NOT AS PROMISED: {line}")

@@ -195,19 +195,35 @@ REASONS: t.Dict[str, Reason] = {
         "The AK certificate has expired.",
         "Renew it (reboot, or redeploy the VM), then run again.",
     ),
-    "hcl_malformed": Reason("The HCL report does not have the documented layout.", "Report it with the sizes in the facts."),
+    "hcl_malformed": Reason(
+        "The HCL report does not have the documented layout.", "Report it with the sizes in the facts."
+    ),
     "hcl_binding": Reason(
         "The HCL report's runtime data do not hash to the report data, or name another attestation key.",
         "Run again; if it stays so, the vTPM's report is not to be trusted.",
     ),
-    "report_stale": Reason("The HCL report was not renewed in time.", "Run again; another process may read the report often."),
-    "report_signature": Reason("The hardware report's signature does not verify.", "The report is not to be trusted; redeploy the VM."),
+    "report_stale": Reason(
+        "The HCL report was not renewed in time.", "Run again; another process may read the report often."
+    ),
+    "report_signature": Reason(
+        "The hardware report's signature does not verify.", "The report is not to be trusted; redeploy the VM."
+    ),
     "report_malformed": Reason("The hardware report does not have the documented layout.", "Report it with the facts."),
-    "vcek_chain": Reason("The VCEK certificate does not chain to the pinned AMD root.", "The host's certificates are not to be trusted."),
-    "vcek_chip": Reason("The VCEK certificate belongs to another chip than the report.", "Run again; the VM may just have moved to another host."),
-    "vcek_tcb": Reason("The VCEK certificate is for another firmware level (TCB) than the report.", "Run again later; the host's firmware was just updated."),
+    "vcek_chain": Reason(
+        "The VCEK certificate does not chain to the pinned AMD root.", "The host's certificates are not to be trusted."
+    ),
+    "vcek_chip": Reason(
+        "The VCEK certificate belongs to another chip than the report.",
+        "Run again; the VM may just have moved to another host.",
+    ),
+    "vcek_tcb": Reason(
+        "The VCEK certificate is for another firmware level (TCB) than the report.",
+        "Run again later; the host's firmware was just updated.",
+    ),
     "quote_invalid": Reason("The TPM quote does not verify.", "The TPM's evidence is not to be trusted."),
-    "tee_unsupported": Reason("This kind of hardware report is not supported yet.", "See the README for the supported TEEs."),
+    "tee_unsupported": Reason(
+        "This kind of hardware report is not supported yet.", "See the README for the supported TEEs."
+    ),
     # --- metadata service
     "imds_unreachable": Reason(
         "The instance metadata service did not answer.",
@@ -232,14 +248,28 @@ REASONS: t.Dict[str, Reason] = {
         "The attestation provider's own policy denies this VM.",
         "Check secure boot and the provider's policy.",
     ),
-    "attestation_unavailable": Reason("The attestation service did not answer properly, also on repetition.", "Run again later."),
+    "attestation_unavailable": Reason(
+        "The attestation service did not answer properly, also on repetition.", "Run again later."
+    ),
     "attestation_protocol": Reason("The attestation service answered in an unexpected form.", "Check attestation_url."),
-    "envelope_invalid": Reason("The sealed attestation token could not be opened.", "Run again; if it stays so, report it."),
-    "token_signature": Reason("The attestation token's signature does not verify.", "Check attestation_url and who answers there."),
-    "token_issuer": Reason("The attestation token was issued by another authority than asked.", "Check attestation_url."),
+    "envelope_invalid": Reason(
+        "The sealed attestation token could not be opened.", "Run again; if it stays so, report it."
+    ),
+    "token_signature": Reason(
+        "The attestation token's signature does not verify.", "Check attestation_url and who answers there."
+    ),
+    "token_issuer": Reason(
+        "The attestation token was issued by another authority than asked.", "Check attestation_url."
+    ),
     "token_time": Reason("The attestation token is expired or not yet valid.", "Check this VM's clock."),
-    "token_nonce": Reason("The attestation token does not carry this request's nonce.", "Run again; the answer belongs to another request."),
-    "token_binding": Reason("The attestation token is not bound to this request's TPM key.", "Run again; the answer belongs to another request."),
+    "token_nonce": Reason(
+        "The attestation token does not carry this request's nonce.",
+        "Run again; the answer belongs to another request.",
+    ),
+    "token_binding": Reason(
+        "The attestation token is not bound to this request's TPM key.",
+        "Run again; the answer belongs to another request.",
+    ),
     # --- release
     "authority_mismatch": Reason(
         "The release policy trusts another attestation authority than the one this VM asked.",
@@ -257,24 +287,40 @@ REASONS: t.Dict[str, Reason] = {
         "The VM's identity lacks the release permission on the key, or the grant is not effective yet.",
         "Grant it with release_access; a new grant needs up to ten minutes.",
     ),
-    "vault_firewall": Reason("The vault's network rules refuse this address.", "Allow the address or use a private endpoint."),
+    "vault_firewall": Reason(
+        "The vault's network rules refuse this address.", "Allow the address or use a private endpoint."
+    ),
     "vault_token_rejected": Reason("The vault refused the access token.", "Check tenant, cloud and clock."),
     "release_bad_request": Reason("The vault refused the release request as malformed.", "Read its text in the facts."),
-    "response_malformed": Reason("The release answer does not have the documented form.", "Check vault_uri and who answers there."),
-    "response_signature_invalid": Reason("The release answer's signature does not verify.", "Nothing was delivered; find out who altered the answer."),
+    "response_malformed": Reason(
+        "The release answer does not have the documented form.", "Check vault_uri and who answers there."
+    ),
+    "response_signature_invalid": Reason(
+        "The release answer's signature does not verify.", "Nothing was delivered; find out who altered the answer."
+    ),
     "response_chain_untrusted": Reason(
         "The release answer is signed under a certificate chain that is not trusted.",
         "Nothing was delivered; give the right CA bundle or find out who answers.",
     ),
-    "response_key_mismatch": Reason("The release answer is for another key or another request.", "Nothing was delivered; find out who answers."),
-    "response_nonce_mismatch": Reason("The release answer does not carry this request's nonce.", "Nothing was delivered; run again."),
-    "wrap_algorithm_mismatch": Reason("The key was wrapped with another algorithm than asked.", "Nothing was delivered; check wrap_algorithm."),
+    "response_key_mismatch": Reason(
+        "The release answer is for another key or another request.", "Nothing was delivered; find out who answers."
+    ),
+    "response_nonce_mismatch": Reason(
+        "The release answer does not carry this request's nonce.", "Nothing was delivered; run again."
+    ),
+    "wrap_algorithm_mismatch": Reason(
+        "The key was wrapped with another algorithm than asked.", "Nothing was delivered; check wrap_algorithm."
+    ),
     "unwrap_failed": Reason("The released key could not be unwrapped.", "Nothing was delivered; run again."),
-    "redirect_refused": Reason("A service answered with a redirect; none is ever followed.", "Check the URL and who answers there."),
+    "redirect_refused": Reason(
+        "A service answered with a redirect; none is ever followed.", "Check the URL and who answers there."
+    ),
     # --- delivery
     "not_memory_backed": Reason(
         "The destination is not on a memory-backed file system, so the key would reach a disk.",
         "Choose a directory below /run or another tmpfs, or set memory_backed to false.",
     ),
-    "delivery_failed": Reason("The key could not be written.", "Check the directory, owner and group named in the message."),
+    "delivery_failed": Reason(
+        "The key could not be written.", "Check the directory, owner and group named in the message."
+    ),
 }

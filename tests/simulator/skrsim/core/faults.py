@@ -35,11 +35,7 @@ class Fault:
     hits: int = 0
 
     def matches(self, service: str, operation: str, vm: str | None) -> bool:
-        return (
-            self.service in (None, service)
-            and self.operation in (None, operation)
-            and self.vm in (None, vm)
-        )
+        return self.service in (None, service) and self.operation in (None, operation) and self.vm in (None, vm)
 
 
 class FaultTable:

@@ -55,9 +55,7 @@ class Response:
     audit: dict[str, t.Any] = dataclasses.field(default_factory=dict)
 
     @classmethod
-    def of(
-        cls, document: t.Any, status: int = 200, headers: dict[str, str] | None = None, **audit: t.Any
-    ) -> Response:
+    def of(cls, document: t.Any, status: int = 200, headers: dict[str, str] | None = None, **audit: t.Any) -> Response:
         """A JSON response."""
         return cls(
             status,
@@ -82,9 +80,7 @@ class Refusal(Exception):
         **audit: t.Any,
     ) -> None:
         super().__init__(f"{status} {clause or document}")
-        self.response = Response.of(
-            document, status, headers, decision="refused", clause=clause, **audit
-        )
+        self.response = Response.of(document, status, headers, decision="refused", clause=clause, **audit)
 
 
 class Service(t.Protocol):

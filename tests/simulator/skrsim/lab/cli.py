@@ -182,8 +182,12 @@ def vm(options: argparse.Namespace) -> int:
 
 def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog="skrsim", description="A stand-in for Azure around Secure Key Release.")
-    top.add_argument("--dir", type=lambda text: Path(text).absolute(), default=_default_directory(),
-                     help="where the lab keeps its files (default: $SKRSIM_DIR or .lab)")
+    top.add_argument(
+        "--dir",
+        type=lambda text: Path(text).absolute(),
+        default=_default_directory(),
+        help="where the lab keeps its files (default: $SKRSIM_DIR or .lab)",
+    )
     commands = top.add_subparsers(required=True, metavar="COMMAND")
 
     one = commands.add_parser("up", help="bring a lab up and write its inventory")
@@ -192,10 +196,19 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--seed", type=int, default=1)
     one.add_argument("--debug", action="append", default=[], metavar="VM", help="this VM's debug bit is set")
     one.add_argument("--no-secure-boot", action="append", default=[], metavar="VM")
-    one.add_argument("--late", action="append", default=[], metavar="VM=SECONDS",
-                     help="grants for this VM take effect that much later")
-    one.add_argument("--cache", type=lambda text: Path(text).absolute(), default=None,
-                     help="folder in which the throw-away AMD keys are kept between labs")
+    one.add_argument(
+        "--late",
+        action="append",
+        default=[],
+        metavar="VM=SECONDS",
+        help="grants for this VM take effect that much later",
+    )
+    one.add_argument(
+        "--cache",
+        type=lambda text: Path(text).absolute(),
+        default=None,
+        help="folder in which the throw-away AMD keys are kept between labs",
+    )
     one.set_defaults(run=up)
 
     commands.add_parser("down", help="take the lab down").set_defaults(run=down)

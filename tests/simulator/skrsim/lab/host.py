@@ -114,7 +114,8 @@ class Host:
             "hostname": f"{self.name}\n",
             "machine-id": f"{self.number:032x}\n",
             "resolv.conf": f"nameserver {netns.CORE_ADDRESS}\noptions timeout:2 attempts:2\n",
-            "passwd": Path("/etc/passwd").read_text() + f"{app}4242:consumer of the key:/nonexistent:/usr/sbin/nologin\n",
+            "passwd": Path("/etc/passwd").read_text()
+            + f"{app}4242:consumer of the key:/nonexistent:/usr/sbin/nologin\n",
             "group": Path("/etc/group").read_text() + f"{app}\n",
             "sshd_config": SSHD_CONFIG.format(address=address),
             "authorized_keys": authorized_key,

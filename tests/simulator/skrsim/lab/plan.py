@@ -44,7 +44,11 @@ class Plan:
         """Raise ValueError when an option names a VM that will not exist."""
         if not 1 <= self.vms <= 250:
             raise ValueError(f"--vms must be from 1 to 250, found {self.vms}")
-        for option, names in (("--debug", self.debug), ("--no-secure-boot", self.no_secure_boot), ("--late", self.late)):
+        for option, names in (
+            ("--debug", self.debug),
+            ("--no-secure-boot", self.no_secure_boot),
+            ("--late", self.late),
+        ):
             for name in names:
                 if name not in self.names:
                     raise ValueError(f"{option} names {name}, the lab has {self.names[0]} to {self.names[-1]}")

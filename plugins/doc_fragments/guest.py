@@ -1,0 +1,79 @@
+# -*- coding: utf-8 -*-
+# Copyright (c) 2026, confidential.azure_skr contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Documentation fragment of the modules that run on the confidential VM."""
+
+from __future__ import annotations
+
+
+class ModuleDocFragment:
+    DOCUMENTATION = r"""
+options:
+  attestation_url:
+    description:
+      - The attestation provider that this VM asks, such as V(https://sharedweu.weu.attest.azure.net).
+      - Its host is the authority that a release policy must name. It is never guessed.
+    type: str
+    required: true
+  tpm_device:
+    description:
+      - The TPM. A device file, or V(unix:PATH) or V(tcp:HOST:PORT) for a raw TPM stream.
+    type: str
+    default: /dev/tpmrm0
+  tpm_timeout:
+    description:
+      - How long to wait while another process holds the TPM, in seconds.
+    type: float
+    default: 15.0
+  imds_endpoint:
+    description:
+      - The instance metadata service. It is never asked through a proxy.
+    type: str
+    default: http://169.254.169.254
+  https_proxy:
+    description:
+      - Proxy for the attestation provider and the vault. By default the environment decides.
+    type: str
+  ca_path:
+    description:
+      - PEM file of the certificate authorities to trust for the attestation provider, the vault and the vault's
+        signatures. By default the environment variables C(REQUESTS_CA_BUNDLE), C(CURL_CA_BUNDLE) and
+        C(SSL_CERT_FILE), then the system's bundle.
+    type: path
+  report_roots_path:
+    description:
+      - PEM file of root certificates to accept for hardware reports, besides AMD's own. Only a lab needs it.
+    type: path
+  cache_dir:
+    description:
+      - Directory for the attestation provider's public signing keys, which saves a request in later runs.
+    type: path
+    default: /run/azure-skr
+requirements:
+  - python >= 3.9
+  - cryptography >= 3.4
+  - requests >= 2.25
+"""
+
+    IDENTITY = r"""
+options:
+  identity_client_id:
+    description:
+      - Client id of the managed identity to use, where the VM has several.
+    type: str
+  identity_object_id:
+    description:
+      - Object id of the managed identity to use.
+    type: str
+  identity_resource_id:
+    description:
+      - Resource id of the user-assigned identity to use.
+    type: str
+  known_client_ids:
+    description:
+      - Client ids of the VM's identities, for the message when one must be chosen. The metadata service does not list them.
+    type: list
+    elements: str
+    default: []
+"""

@@ -1,0 +1,53 @@
+# -*- coding: utf-8 -*-
+# Copyright (c) 2026, confidential.azure_skr contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Argument specs of the guest modules as plain data, and how the options become settings."""
+
+from __future__ import annotations
+
+import typing as t
+
+from .attest import Guest
+from .imds import Identity
+
+
+def guest_argument_spec() -> t.Dict[str, t.Any]:
+    """Options of every module that runs on the VM."""
+    return {
+        "attestation_url": {"type": "str", "required": True},
+        "tpm_device": {"type": "str", "default": "/dev/tpmrm0"},
+        "tpm_timeout": {"type": "float", "default": 15.0},
+        "imds_endpoint": {"type": "str", "default": "http://169.254.169.254"},
+        "https_proxy": {"type": "str"},
+        "ca_path": {"type": "path"},
+        "report_roots_path": {"type": "path"},
+        "cache_dir": {"type": "path", "default": "/run/azure-skr"},
+    }
+
+
+def identity_argument_spec() -> t.Dict[str, t.Any]:
+    """Options that choose among several identities of the VM; mutually exclusive."""
+    return {
+        "identity_client_id": {"type": "str"},
+        "identity_object_id": {"type": "str"},
+        "identity_resource_id": {"type": "str"},
+        "known_client_ids": {"type": "list", "elements": "str", "default": []},
+    }
+
+
+IDENTITY_EXCLUSIVE = [["identity_client_id", "identity_object_id", "identity_resource_id"]]
+
+
+def guest(options: t.Mapping[str, t.Any]) -> Guest:
+    """Settings from a module's options."""
+    return Guest(**{name: options[name] for name in guest_argument_spec()})
+
+
+def identity(options: t.Mapping[str, t.Any]) -> Identity:
+    return Identity(
+        options["identity_client_id"],
+        options["identity_object_id"],
+        options["identity_resource_id"],
+        tuple(options["known_client_ids"]),
+    )

@@ -1,0 +1,242 @@
+# -*- coding: utf-8 -*-
+# Copyright (c) 2026, confidential.azure_skr contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""HTTP as this collection uses it: verified TLS, no redirects, bounded retries that honour Retry-After.
+
+Two clients: one for services on the network (proxy and CA by option or environment), one for the metadata service,
+which is never asked through a proxy.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import ssl
+import time
+import typing as t
+import urllib.request
+from urllib.parse import urlsplit
+
+from ..policy.failure import SkrFailure
+
+if t.TYPE_CHECKING:
+    import requests
+
+PROXY_VARIABLES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
+# Where distributions keep the system's CA bundle, most common first.
+_BUNDLES = (
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/ca-bundle.pem",
+    "/etc/ssl/cert.pem",
+)
+_MAX_BODY = 4 << 20
+_MAX_WAIT = 60.0
+
+
+class Reply(t.NamedTuple):
+    """A response: status, headers (lower-case names) and body."""
+
+    status: int
+    headers: t.Mapping[str, str]
+    body: bytes
+
+    def json(self) -> t.Dict[str, t.Any]:
+        """The body as a JSON object; an empty dictionary when it is anything else."""
+        try:
+            document = json.loads(self.body)
+        except ValueError:
+            return {}
+        return document if isinstance(document, dict) else {}
+
+    @property
+    def request_id(self) -> str:
+        return self.headers.get("x-ms-request-id", "")
+
+
+class Retry(t.NamedTuple):
+    """Which statuses are asked again, and the pauses before each further try in seconds."""
+
+    statuses: t.FrozenSet[int]
+    pauses: t.Tuple[float, ...]
+
+
+NEVER = Retry(frozenset(), ())
+SERVER_ERRORS = frozenset({500, 502, 503, 504})
+
+
+def ca_bundle(ca_path: t.Optional[str]) -> str:
+    """The CA bundle file in use: the option, else the variables requests and OpenSSL know, else the system's.
+
+    Raises SkrFailure ``invalid_input`` when the option names no readable file.
+    """
+    if ca_path:
+        if not os.access(ca_path, os.R_OK):
+            raise SkrFailure(
+                "invalid_input", f"ca_path is {ca_path!r}, wanted a readable PEM file.", {"option": "ca_path"}
+            )
+        return ca_path
+    candidates = [os.environ.get(name, "") for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")]
+    for path in [*candidates, *_BUNDLES, ssl.get_default_verify_paths().cafile or ""]:
+        if path and os.path.isfile(path):
+            return path
+    raise SkrFailure("tls_untrusted", "This machine has no CA bundle.", {"looked_at": list(_BUNDLES)})
+
+
+def proxy_variables() -> t.List[str]:
+    """Names of the proxy variables that are set; their values may hold credentials."""
+    return sorted(name for name in os.environ if name.lower() in PROXY_VARIABLES and os.environ[name])
+
+
+class Http:
+    """A client that counts its requests."""
+
+    def __init__(
+        self,
+        ca_path: t.Optional[str] = None,
+        https_proxy: t.Optional[str] = None,
+        local: bool = False,
+        timeout: t.Tuple[float, float] = (10.0, 60.0),
+        sleep: t.Callable[[float], None] = time.sleep,
+    ) -> None:
+        self.count = 0
+        self._bundle = None if local else ca_bundle(ca_path)
+        self._proxy, self._local, self._timeout, self._sleep = https_proxy, local, timeout, sleep
+        self._session = _session()
+
+    def request(
+        self,
+        what: str,
+        method: str,
+        url: str,
+        retry: Retry = NEVER,
+        headers: t.Optional[t.Mapping[str, str]] = None,
+        params: t.Optional[t.Mapping[str, str]] = None,
+        document: t.Any = None,
+    ) -> Reply:
+        """One call; ``what`` names the service in messages, ``document`` is sent as JSON.
+
+        Raises SkrFailure: network_unreachable, tls_untrusted, redirect_refused. Any other status is returned.
+        """
+        pauses = list(retry.pauses)
+        while True:
+            failure: t.Optional[SkrFailure] = None
+            reply: t.Optional[Reply] = None
+            try:
+                reply = self._once(what, method, url, headers, params, document)
+            except SkrFailure as error:
+                if error.reason != "network_unreachable":
+                    raise
+                failure = error
+            if reply is not None and (reply.status not in retry.statuses or not pauses):
+                return reply
+            if not pauses:
+                assert failure is not None
+                raise failure
+            pause = pauses.pop(0)
+            # Full jitter keeps a fleet from coming back in step.
+            self._sleep(max(_retry_after(reply), pause * random.uniform(0.5, 1.0)))
+
+    def _once(
+        self,
+        what: str,
+        method: str,
+        url: str,
+        headers: t.Optional[t.Mapping[str, str]],
+        params: t.Optional[t.Mapping[str, str]],
+        document: t.Any,
+    ) -> Reply:
+        import requests
+
+        host = urlsplit(url).hostname or url
+        self.count += 1
+        try:
+            with self._session.request(
+                method,
+                url,
+                headers=dict(headers or {}),
+                params=params,
+                json=document,
+                timeout=self._timeout,
+                allow_redirects=False,
+                verify=self._bundle or True,
+                proxies=self._proxies(url),
+                stream=True,
+            ) as response:
+                body = response.raw.read(_MAX_BODY + 1, decode_content=True)
+                reply = Reply(
+                    response.status_code, {name.lower(): value for name, value in response.headers.items()}, body
+                )
+        except requests.exceptions.SSLError as error:
+            raise SkrFailure(
+                "tls_untrusted",
+                f"The certificate of {what} at {host} does not verify against {self._bundle}.",
+                {"host": host, "ca_path": self._bundle},
+            ) from error
+        except (requests.exceptions.RequestException, OSError, _urllib3_error()) as error:
+            raise SkrFailure(
+                "network_unreachable",
+                f"{what} at {host} cannot be reached ({_kind(error)}).",
+                {"host": host, "error": _kind(error), "proxy_variables": proxy_variables()},
+            ) from error
+        length = reply.headers.get("content-length", "")
+        if length.isdigit() and "content-encoding" not in reply.headers and int(length) != len(body) <= _MAX_BODY:
+            raise SkrFailure("network_unreachable", f"{what} at {host} broke off its answer.", {"host": host})
+        if 300 <= reply.status < 400:
+            raise SkrFailure(
+                "redirect_refused", f"{what} at {host} answered with a redirect ({reply.status}).", {"host": host}
+            )
+        return reply
+
+    def _proxies(self, url: str) -> t.Dict[str, str]:
+        if self._local:
+            return {}
+        if self._proxy:
+            return {"https": self._proxy, "http": self._proxy}
+        host = urlsplit(url).hostname or ""
+        return {} if urllib.request.proxy_bypass(host) else dict(urllib.request.getproxies())
+
+
+def _session() -> requests.Session:
+    """A session that takes nothing from the environment by itself: no proxy, no netrc."""
+    try:
+        import requests
+    except ImportError as error:
+        import sys
+
+        raise SkrFailure(
+            "library_missing",
+            f"The Python package requests is not installed for {sys.executable}.",
+            {"package": "requests"},
+        ) from error
+    session = requests.Session()
+    session.trust_env = False
+    session.headers["User-Agent"] = "confidential.azure_skr"
+    return session
+
+
+def _urllib3_error() -> t.Type[BaseException]:
+    """Reading a raw body raises urllib3's own errors; requests carries that package with it."""
+    from urllib3.exceptions import HTTPError
+
+    return HTTPError
+
+
+def _kind(error: BaseException) -> str:
+    """The innermost cause in a word or two: the text of requests' errors quotes whole URLs."""
+    while True:
+        inner = getattr(error, "reason", None) or (error.args[0] if error.args else None) or error.__cause__
+        if not isinstance(inner, BaseException):
+            break
+        error = inner
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return type(error).__name__
+
+
+def _retry_after(reply: t.Optional[Reply]) -> float:
+    """Seconds the service asks to wait; 0 when it does not say (dates are not used by these services)."""
+    text = reply.headers.get("retry-after", "") if reply else ""
+    return min(float(text), _MAX_WAIT) if text.isdigit() else 0.0

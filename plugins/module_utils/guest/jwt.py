@@ -1,0 +1,202 @@
+# -*- coding: utf-8 -*-
+# Copyright (c) 2026, confidential.azure_skr contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Validation of an attestation token (RFC 7515, RFC 7519) against what this VM asked for."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import os
+import tempfile
+import time
+import typing as t
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
+from cryptography.hazmat.primitives.serialization import load_der_public_key
+
+from ..policy.compare import authority_key
+from ..policy.failure import SkrFailure
+from . import der
+from .akcert import iso
+from .http import SERVER_ERRORS, Http, Retry
+
+CLOCK_SKEW = 300  # seconds
+KEY_KID = "TpmEphemeralEncryptionKey"
+_RETRY = Retry(SERVER_ERRORS | {408, 429}, (1.0, 3.0))
+
+
+def split(token: str) -> t.Tuple[t.Dict[str, t.Any], t.Dict[str, t.Any], bytes, bytes]:
+    """Header, claims, signed bytes and signature of a compact JWS. Raises ValueError."""
+    parts = token.split(".")
+    if len(parts) != 3:
+        raise ValueError(f"{len(parts)} parts, wanted 3")
+    decoded = [decode(part) for part in parts]
+    header, claims = json.loads(decoded[0]), json.loads(decoded[1])
+    if not isinstance(header, dict) or not isinstance(claims, dict):
+        raise ValueError("header or claims are not JSON objects")
+    return header, claims, f"{parts[0]}.{parts[1]}".encode("ascii"), decoded[2]
+
+
+def decode(text: str) -> bytes:
+    """Base64url without padding, strictly. Raises ValueError."""
+    if set(text) & set("+/="):
+        raise ValueError("not base64url")
+    try:
+        return base64.b64decode(text.replace("-", "+").replace("_", "/") + "=" * (-len(text) % 4), validate=True)
+    except binascii.Error as error:
+        raise ValueError("not base64url") from error
+
+
+class Authority:
+    """The signing keys of an attestation authority, by kid; kept in a small public file between runs."""
+
+    def __init__(self, http: Http, url: str, cache_dir: t.Optional[str]) -> None:
+        self._http, self._url = http, url
+        name = "".join(character if character.isalnum() else "-" for character in url)
+        self._path = os.path.join(cache_dir, f"signing-keys-{name}.json") if cache_dir else None
+
+    def key(self, kid: str) -> t.Optional[rsa.RSAPublicKey]:
+        """The key of a kid; keys are fetched when the remembered ones do not have it."""
+        found = self._load().get(kid)
+        if found is None:
+            fetched = self._fetch()
+            self._save(fetched)
+            found = fetched.get(kid)
+        if found is None:
+            return None
+        try:
+            key = load_der_public_key(der.certificate(base64.b64decode(found)).public_key)
+        except (ValueError, der.DerError):
+            return None
+        return key if isinstance(key, rsa.RSAPublicKey) else None
+
+    def _fetch(self) -> t.Dict[str, str]:
+        reply = self._http.request("the attestation service", "GET", f"{self._url}/certs", _RETRY)
+        entries = reply.json().get("keys")
+        if reply.status != 200 or not isinstance(entries, list):
+            raise SkrFailure("attestation_unavailable", f"{self._url} did not give its signing keys ({reply.status}).")
+        keys = {}
+        for entry in entries:
+            if (
+                isinstance(entry, dict)
+                and isinstance(entry.get("kid"), str)
+                and isinstance(entry.get("x5c"), list)
+                and entry["x5c"]
+            ):
+                keys[entry["kid"]] = str(entry["x5c"][0])
+        return keys
+
+    def _load(self) -> t.Dict[str, str]:
+        try:
+            with open(self._path or os.devnull, "rb") as stream:
+                # Only what this user wrote is believed: whoever writes here chooses who may sign tokens.
+                if os.fstat(stream.fileno()).st_uid != os.geteuid():
+                    return {}
+                keys = json.load(stream)
+        except (OSError, ValueError):
+            return {}
+        return {str(kid): str(value) for kid, value in keys.items()} if isinstance(keys, dict) else {}
+
+    def _save(self, keys: t.Dict[str, str]) -> None:
+        """Remember the keys; that it cannot be done costs one request next time and nothing else."""
+        if not self._path:
+            return
+        try:
+            os.makedirs(os.path.dirname(self._path), mode=0o700, exist_ok=True)
+            descriptor, temporary = tempfile.mkstemp(dir=os.path.dirname(self._path))
+            with os.fdopen(descriptor, "w", encoding="ascii") as stream:
+                json.dump(keys, stream)
+            os.replace(temporary, self._path)
+        except OSError:
+            pass
+
+
+def validate(
+    token: str,
+    authority: Authority,
+    issuer: str,
+    nonce: str,
+    modulus: int,
+    now: t.Optional[float] = None,
+) -> t.Dict[str, t.Any]:
+    """Check a guest token and return its claims.
+
+    1. Three parts; the algorithm is RS256 and nothing else.
+    2. The kid is one of the authority's keys, and the signature verifies.
+    3. The issuer is the authority that was asked.
+    4. It is valid now, give or take the skew.
+    5. It carries the nonce of this request.
+    6. It is bound to this request's ephemeral key.
+
+    ``nonce`` is the base64 text as sent. Raises SkrFailure: token_signature, token_issuer, token_time, token_nonce,
+    token_binding.
+    """
+    # 1
+    try:
+        header, claims, signed, signature = split(token)
+    except ValueError as error:
+        raise SkrFailure("token_signature", f"The attestation token is malformed: {error}.") from error
+    if header.get("alg") != "RS256":
+        raise SkrFailure(
+            "token_signature", f"The attestation token uses algorithm {header.get('alg')!r}, wanted 'RS256'."
+        )
+    # 2
+    kid = str(header.get("kid", ""))
+    key = authority.key(kid)
+    if key is None:
+        raise SkrFailure("token_signature", f"{issuer} has no signing key {kid!r}.", {"kid": kid})
+    try:
+        key.verify(signature, signed, padding.PKCS1v15(), hashes.SHA256())
+    except InvalidSignature:
+        raise SkrFailure(
+            "token_signature", "The attestation token's signature does not verify.", {"kid": kid}
+        ) from None
+    # 3
+    found = str(claims.get("iss", ""))
+    if authority_key(found) != authority_key(issuer):
+        raise SkrFailure(
+            "token_issuer", f"The attestation token was issued by {found!r}, wanted {issuer}.", {"found": found}
+        )
+    # 4
+    _check_time(claims, time.time() if now is None else now)
+    # 5
+    runtime = claims.get("x-ms-runtime")
+    runtime = runtime if isinstance(runtime, dict) else {}
+    payload = runtime.get("client-payload")
+    if not isinstance(payload, dict) or payload.get("nonce") != nonce:
+        raise SkrFailure("token_nonce", "The attestation token does not carry the nonce of this request.")
+    # 6
+    if modulus not in _moduli(runtime.get("keys")):
+        raise SkrFailure("token_binding", "The attestation token does not name this VM's ephemeral key.")
+    return claims
+
+
+def _check_time(claims: t.Mapping[str, t.Any], now: float) -> None:
+    begin, end = claims.get("nbf"), claims.get("exp")
+    if not isinstance(begin, (int, float)) or not isinstance(end, (int, float)):
+        raise SkrFailure("token_time", "The attestation token has no dates.")
+    facts = {"not_before": iso(begin), "expires": iso(end), "vm_clock": iso(now)}
+    if now > end + CLOCK_SKEW:
+        raise SkrFailure(
+            "token_time", f"The attestation token expired at {iso(end)}; this VM's clock says {iso(now)}.", facts
+        )
+    if now < begin - CLOCK_SKEW:
+        raise SkrFailure(
+            "token_time", f"The attestation token is valid from {iso(begin)}; this VM's clock says {iso(now)}.", facts
+        )
+
+
+def _moduli(keys: t.Any) -> t.List[int]:
+    found = []
+    for key in keys if isinstance(keys, list) else []:
+        if isinstance(key, dict) and key.get("kid") == KEY_KID and isinstance(key.get("n"), str):
+            try:
+                found.append(int.from_bytes(decode(key["n"]), "big"))
+            except ValueError:
+                continue
+    return found

@@ -1,0 +1,225 @@
+# -*- coding: utf-8 -*-
+# Copyright (c) 2026, confidential.azure_skr contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One release: attest, check the policy, ask the vault, verify, unwrap, deliver.
+
+The steps, in order; each is a room of its own:
+
+1. Check every option and the destination, before anybody is asked.
+2. Attest this VM.
+3. Pre-flight: evaluate the release policy over the token's claims, where the policy is known.
+4. Get an access token from the metadata service.
+5. Ask the vault; wait while a new grant takes effect, if the caller wants to.
+6. Verify the signed answer and its binding to this request.
+7. Unwrap the key in the TPM and compare it with the public key in the answer.
+8. Check the key's validity dates.
+9. Deliver.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import time
+import typing as t
+
+from ..policy import evaluate, model
+from ..policy.failure import SkrFailure
+from . import attest, deliver, jws, keyvault, unwrap
+from .akcert import iso
+from .evidence import b64u
+from .http import ca_bundle
+from .imds import Identity
+
+PREFLIGHTS = ("required", "advise", "off")
+OUTSIDE_VALIDITY = ("refuse", "warn", "accept")
+
+
+@dataclasses.dataclass(frozen=True)
+class Wanted:
+    """What is to be released, and how."""
+
+    vault_uri: str
+    key_name: str
+    target: deliver.Target
+    key_version: t.Optional[str] = None
+    wrap_algorithm: str = "RSA_AES_KEY_WRAP_256"
+    release_policy: t.Optional[t.Dict[str, t.Any]] = None
+    preflight: str = "required"
+    identity: Identity = Identity()
+    client_payload: t.Optional[t.Dict[str, str]] = None
+    wait_for_grant: float = 0.0
+    outside_validity: str = "refuse"
+    expiry_warning_days: int = 30
+
+
+def release(guest: attest.Guest, wanted: Wanted, check_mode: bool = False) -> t.Dict[str, t.Any]:
+    """Do it all; returns the module's result: public facts, counts, warnings and the diff. Raises SkrFailure."""
+    # 1
+    key = keyvault.key_id(wanted.vault_uri, wanted.key_name, wanted.key_version)
+    policy = model.parse(wanted.release_policy) if wanted.release_policy else None
+    place = deliver.check(wanted.target)
+    with attest.session(guest) as job:
+        # 2, 3
+        attestation = job.attest(wanted.client_payload)
+        verdict = _preflight(policy, attestation, wanted.preflight)
+        # 4
+        access_token = job.imds.token(key.audience, wanted.identity)
+        # 5, 6
+        exchange = _Exchange(job, wanted, key, policy, attestation, access_token)
+        answer = exchange.run()
+        # 7
+        material = bytearray(
+            unwrap.unwrap(answer.ciphertext, wanted.wrap_algorithm, exchange.attestation.evidence.decrypt_oaep)
+        )
+        counts = job.counts()
+        evidence_facts = exchange.attestation.evidence.facts()
+    private = unwrap.load(bytes(material), answer.jwk)
+    public = unwrap.public_facts(private)
+    content = unwrap.pem(private)
+    try:
+        # 8
+        warnings = check_validity(answer, wanted, time.time())
+        # 9
+        changed, diff = deliver.deliver(place, content, public["public_key_sha256"], check_mode)
+    finally:
+        unwrap.wipe(material, content)
+    return {
+        "changed": changed,
+        "diff": diff,
+        "dest": place.dest,
+        "kid": answer.kid,
+        "key_version": answer.kid.rpartition("/")[2],
+        "key_type": answer.jwk.get("kty"),
+        "attributes": answer.attributes,
+        **public,
+        "waited_s": round(exchange.waited, 1),
+        "authority": exchange.attestation.authority,
+        "preflight": verdict.as_dict() if verdict else None,
+        "evidence": evidence_facts,
+        "counts": counts,
+        "warnings": warnings,
+    }
+
+
+def _preflight(
+    policy: t.Optional[model.Policy], attestation: attest.Attestation, mode: str
+) -> t.Optional[evaluate.Verdict]:
+    if policy is None or mode == "off":
+        return None
+    verdict = evaluate.evaluate(policy, attestation.claims)
+    if not verdict.satisfied and mode == "required":
+        raise policy_failure(verdict, attestation, {"preflight": True})
+    return verdict
+
+
+def policy_failure(verdict: evaluate.Verdict, attestation: attest.Attestation, facts: t.Dict[str, t.Any]) -> SkrFailure:
+    """The failure for a policy that is not met, with every failing claim; it is never tried again."""
+    reason = verdict.reason or "policy_not_met"
+    next_step = None
+    if reason == "authority_mismatch":
+        next_step = (
+            f"Set attestation_url (now {attestation.authority}) to {verdict.authorities[0]}, "
+            "or change the authority in the release policy."
+        )
+    return SkrFailure(
+        reason,
+        verdict.sentence(),
+        {**facts, **verdict.as_dict(), "security_event": reason == "policy_not_met"},
+        next_step=next_step,
+    )
+
+
+@dataclasses.dataclass
+class _Exchange:
+    """Steps 5 and 6 with their repetitions."""
+
+    job: attest.Session
+    wanted: Wanted
+    key: keyvault.KeyId
+    policy: t.Optional[model.Policy]
+    attestation: attest.Attestation
+    access_token: str
+    waited: float = 0.0
+
+    def run(self) -> jws.Answer:
+        """Ask until the vault answers or refuses for good.
+
+        A missing permission is asked again while ``wait_for_grant`` allows: the only proof that a grant has taken
+        effect is a release. An attestation that "cannot be verified" is made anew once, because that refusal is
+        known to pass. Nothing else is repeated here.
+        """
+        start = time.monotonic()
+        pause, fresh = 1.0, False
+        while True:
+            try:
+                answer = self._ask()
+            except SkrFailure as error:
+                left = start + self.wanted.wait_for_grant - time.monotonic()
+                if error.reason == "permission_missing" and left > 0:
+                    time.sleep(min(pause, left))
+                    pause = min(pause * 2, 10.0)
+                    self.waited = time.monotonic() - start
+                    continue
+                if error.reason == "attestation_not_verified" and not fresh:
+                    fresh = True
+                    self._attest_again()
+                    continue
+                raise self._explained(error) from error
+            return answer
+
+    def _ask(self) -> jws.Answer:
+        nonce = b64u(os.urandom(24))
+        algorithm = self.wanted.wrap_algorithm
+        token = keyvault.release(self.job.http, self.key, self.access_token, self.attestation.token, algorithm, nonce)
+        return jws.verify(token, self.key, algorithm, nonce, ca_bundle(self.job.guest.ca_path))
+
+    def _attest_again(self) -> None:
+        time.sleep(2.0)
+        self.job.drop(self.attestation.evidence)
+        self.attestation = self.job.attest(self.wanted.client_payload)
+
+    def _explained(self, error: SkrFailure) -> SkrFailure:
+        """A refusal in the light of what this VM knows: its claims, the policy, how long it waited."""
+        if error.reason in ("policy_not_met", "attestation_not_verified") and self.policy is not None:
+            verdict = evaluate.evaluate(self.policy, self.attestation.claims)
+            if not verdict.satisfied:
+                return policy_failure(verdict, self.attestation, error.facts)
+        if error.reason == "attestation_not_verified":
+            claims = self.attestation.claims
+            error.facts.update(issuer=claims.get("iss"), expires=iso(claims["exp"]), vm_clock=iso(time.time()))
+        if error.reason == "permission_missing" and self.wanted.wait_for_grant:
+            error.message += f" It stayed so for {self.waited:.0f} seconds."
+            error.facts["waited_s"] = round(self.waited, 1)
+        return error
+
+
+def check_validity(answer: jws.Answer, wanted: Wanted, now: float) -> t.List[str]:
+    """Refuse or warn of a key outside its dates; the service releases it all the same.
+
+    Returns warnings. Raises SkrFailure ``key_expired`` or ``key_not_yet_valid``.
+    """
+    begin, end = answer.attributes.get("nbf"), answer.attributes.get("exp")
+    warnings = []
+    facts = {
+        "kid": answer.kid,
+        "not_before": iso(begin) if begin else None,
+        "expires_on": iso(end) if end else None,
+        "vm_clock": iso(now),
+    }
+    problem = None
+    if end and now >= end:
+        problem = ("key_expired", f"The key {answer.kid} expired at {iso(end)}; this VM's clock says {iso(now)}.")
+    elif begin and now < begin:
+        problem = (
+            "key_not_yet_valid",
+            f"The key {answer.kid} is valid from {iso(begin)}; this VM's clock says {iso(now)}.",
+        )
+    elif end and now >= end - 86400 * wanted.expiry_warning_days:
+        warnings.append(f"The key {answer.kid} expires at {iso(end)}.")
+    if problem and wanted.outside_validity == "refuse":
+        raise SkrFailure(*problem, facts)
+    if problem and wanted.outside_validity == "warn":
+        warnings.append(problem[1])
+    return warnings

@@ -1,0 +1,112 @@
+# -*- coding: utf-8 -*-
+# Copyright (c) 2026, confidential.azure_skr contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""From the wrapped key to a usable one: OAEP in the TPM, AES key wrap with padding (RFC 5649), PKCS#8."""
+
+from __future__ import annotations
+
+import hashlib
+import typing as t
+
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.keywrap import InvalidUnwrap, aes_key_unwrap_with_padding
+
+from ..policy.failure import SkrFailure
+from . import jwt
+
+OAEP_HASH = {"CKM_RSA_AES_KEY_WRAP": "sha1", "RSA_AES_KEY_WRAP_256": "sha256", "RSA_AES_KEY_WRAP_384": "sha384"}
+_KEK_SIZE = 256
+_CURVES = {"P-256": "secp256r1", "P-256K": "secp256k1", "P-384": "secp384r1", "P-521": "secp521r1"}
+
+PrivateKey = t.Union[rsa.RSAPrivateKey, ec.EllipticCurvePrivateKey]
+
+
+def unwrap(ciphertext: bytes, algorithm: str, decrypt: t.Callable[[bytes, str], bytes]) -> bytes:
+    """The wrapped bytes: ``decrypt(cipher, hash_name)`` is OAEP by the ephemeral key. Raises SkrFailure ``unwrap_failed``."""
+    if len(ciphertext) < _KEK_SIZE + 16 or (len(ciphertext) - _KEK_SIZE) % 8:
+        raise SkrFailure("unwrap_failed", f"The wrapped key has an impossible length of {len(ciphertext)} bytes.")
+    try:
+        kek = decrypt(ciphertext[:_KEK_SIZE], OAEP_HASH[algorithm])
+    except SkrFailure as error:
+        if error.reason == "tpm_error":
+            raise SkrFailure(
+                "unwrap_failed", "The key was not wrapped to this VM's ephemeral key with the algorithm asked."
+            ) from error
+        raise
+    if len(kek) != 32:
+        raise SkrFailure("unwrap_failed", f"The wrapping AES key has {len(kek)} bytes, wanted 32.")
+    try:
+        return aes_key_unwrap_with_padding(kek, ciphertext[_KEK_SIZE:])
+    except (InvalidUnwrap, ValueError) as error:
+        raise SkrFailure("unwrap_failed", "The key wrap is broken: its integrity check failed.") from error
+
+
+def load(material: bytes, jwk: t.Mapping[str, t.Any]) -> PrivateKey:
+    """The private key (PKCS#8, or PKCS#1 and SEC 1), which must fit the public half in the answer.
+
+    Raises SkrFailure ``unwrap_failed`` or ``response_key_mismatch``.
+    """
+    try:
+        key = serialization.load_der_private_key(material, None)
+    except (ValueError, TypeError) as error:
+        raise SkrFailure("unwrap_failed", f"The released {jwk.get('kty')} key cannot be read.") from error
+    if not isinstance(key, (rsa.RSAPrivateKey, ec.EllipticCurvePrivateKey)) or not _fits(key, jwk):
+        raise SkrFailure(
+            "response_key_mismatch", "The released private key does not belong to the public key in the answer."
+        )
+    return key
+
+
+def _fits(key: PrivateKey, jwk: t.Mapping[str, t.Any]) -> bool:
+    try:
+        if isinstance(key, rsa.RSAPrivateKey):
+            numbers = key.public_key().public_numbers()
+            return (numbers.n, numbers.e) == (_integer(jwk["n"]), _integer(jwk["e"]))
+        point = key.public_key().public_numbers()
+        return (point.x, point.y) == (_integer(jwk["x"]), _integer(jwk["y"])) and key.curve.name == _CURVES.get(
+            jwk["crv"]
+        )
+    except (KeyError, TypeError, ValueError):
+        return False
+
+
+def _integer(text: str) -> int:
+    return int.from_bytes(jwt.decode(text), "big")
+
+
+def pem(key: PrivateKey) -> bytearray:
+    """PKCS#8 PEM, without a password: the file's mode and its memory-backed place protect it."""
+    return bytearray(
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
+
+
+def public_facts(key: PrivateKey) -> t.Dict[str, str]:
+    """PEM of the public half, and the SHA-256 of its DER (SubjectPublicKeyInfo) in hex."""
+    public = key.public_key()
+    info = serialization.PublicFormat.SubjectPublicKeyInfo
+    return {
+        "public_key_pem": public.public_bytes(serialization.Encoding.PEM, info).decode("ascii"),
+        "public_key_sha256": hashlib.sha256(public.public_bytes(serialization.Encoding.DER, info)).hexdigest(),
+    }
+
+
+def fingerprint_of_pem(content: bytes) -> t.Optional[str]:
+    """The public fingerprint of a private key file; None when it is no such file."""
+    try:
+        key = serialization.load_pem_private_key(content, None)
+    except (ValueError, TypeError):
+        return None
+    return (
+        public_facts(key)["public_key_sha256"]
+        if isinstance(key, (rsa.RSAPrivateKey, ec.EllipticCurvePrivateKey))
+        else None
+    )
+
+
+def wipe(*buffers: bytearray) -> None:
+    """Overwrite key material as far as Python lets us; copies inside libraries are out of reach."""
+    for buffer in buffers:
+        buffer[:] = bytes(len(buffer))

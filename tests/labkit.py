@@ -1,0 +1,155 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A lab for tests: started by the same command as a user's, driven through modules and playbooks."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from skrsim.lab import control
+from skrsim.lab.plan import Plan
+
+ROOT = Path(__file__).resolve().parents[1]
+MODULES = "ansible_collections.confidential.azure_skr.plugins.modules"
+GUEST_VARIABLES = {
+    "https_proxy": "skr_guest_https_proxy",
+    "ca_path": "skr_guest_ca_path",
+    "tpm_device": "skr_tpm_device",
+    "imds_endpoint": "skr_imds_endpoint",
+    "report_roots_path": "skr_report_roots_path",
+    "cache_dir": "skr_cache_dir",
+}
+
+
+def environment() -> dict[str, str]:
+    """What a child process gets: the collection on the path, and no Azure or proxy variable of this machine."""
+    clean = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("AZURE_", "ANSIBLE_", "IDENTITY_", "MSI_", "IMDS_"))
+        and name.lower() not in ("http_proxy", "https_proxy", "no_proxy", "all_proxy")
+    }
+    binaries = Path(sys.executable).parent
+    return clean | {
+        "PATH": f"{binaries}:{clean['PATH']}",
+        "PYTHONPATH": f"{ROOT / '.collections'}",
+        "ANSIBLE_COLLECTIONS_PATH": str(ROOT / ".collections"),
+        "ANSIBLE_CONFIG": str(ROOT / "tests/demo/ansible.cfg"),
+        "ANSIBLE_NOCOLOR": "1",
+        "ANSIBLE_LOCAL_TEMP": tempfile.gettempdir() + "/ansible-local",
+    }
+
+
+class Lab:
+    """A running lab."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.plan = Plan.load(directory / "lab.json")
+        self.inventory = directory / "inventory.yml"
+        group = json.loads(self.inventory.read_text())["all"]["children"]["cvm"]
+        self.hosts: dict[str, dict[str, Any]] = group["hosts"]
+        self.variables: dict[str, Any] = group["vars"]
+
+    # --- the lab itself
+
+    def call(self, command: str, **parameters: Any) -> Any:
+        return control.call(self.plan.control, command, **parameters)
+
+    @property
+    def mark(self) -> int:
+        """Number of the newest audit record."""
+        return int(self.call("status")["audit"])
+
+    def audit(self, since: int = 0, **where: Any) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = self.call("audit", since=since)
+        return [record for record in found if all(record.get(name) == value for name, value in where.items())]
+
+    def writes(self, since: int = 0) -> list[dict[str, Any]]:
+        return self.audit(since, write=True)
+
+    @contextlib.contextmanager
+    def fault(self, action: str, **row: Any) -> Iterator[None]:
+        """A fault for the length of a block: service, operation, vm, first, times; other words are its parameters."""
+        members = {name: row.pop(name) for name in ("service", "operation", "vm", "first", "times") if name in row}
+        number = self.call("fault_add", row={"action": action, "parameters": row, **members})
+        try:
+            yield
+        finally:
+            self.call("fault_clear", id=number)
+
+    # --- modules and playbooks
+
+    def azure(self) -> dict[str, Any]:
+        """Connection options of the controller-side modules."""
+        names = ("subscription_id", "tenant", "client_id", "secret")
+        options = {name: self.variables[f"skr_{name}"] for name in names}
+        return options | {
+            "https_proxy": self.variables["skr_azure_https_proxy"],
+            "ca_path": self.variables["skr_azure_ca_path"],
+        }
+
+    def guest(self, host: str) -> dict[str, Any]:
+        """Connection options of the guest modules for one VM (local door)."""
+        variables = self.variables | self.hosts[host]
+        return {option: variables[name] for option, name in GUEST_VARIABLES.items() if name in variables}
+
+    def module(self, name: str, *, check: bool = False, diff: bool = False, **options: Any) -> dict[str, Any]:
+        """Run a module as its own process and return its result (``failed`` is set when it failed)."""
+        arguments = {**options, "_ansible_check_mode": check, "_ansible_diff": diff}
+        done = subprocess.run(
+            [sys.executable, "-m", f"{MODULES}.{name}"],
+            input=json.dumps({"ANSIBLE_MODULE_ARGS": arguments}),
+            capture_output=True,
+            text=True,
+            env=environment(),
+            cwd=self.directory,
+            check=False,
+        )
+        assert "Traceback" not in done.stderr + done.stdout, done.stderr + done.stdout
+        result: dict[str, Any] = json.loads(done.stdout)
+        return result
+
+    def playbook(
+        self, name: str, *words: str, variables: dict[str, Any] | None = None, check: bool = False
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a playbook of the collection against the lab's inventory."""
+        command = ["ansible-playbook", "-i", str(self.inventory), f"confidential.azure_skr.{name}", *words]
+        if variables:
+            command += ["-e", json.dumps(variables)]
+        if check:
+            command += ["--check", "--diff"]
+        done = subprocess.run(
+            command, capture_output=True, text=True, env=environment(), cwd=self.directory, check=False
+        )
+        assert "Traceback" not in done.stdout + done.stderr, done.stdout + done.stderr
+        return done
+
+
+@contextlib.contextmanager
+def lab(*words: str) -> Iterator[Lab]:
+    """Bring a lab up (words are options of ``skrsim up``) and take it down again."""
+    directory = Path(tempfile.mkdtemp(prefix="skr-test-"))
+    cache = ROOT / ".build" / "silicon"
+    command = [sys.executable, "-m", "skrsim.lab.cli", "--dir", str(directory)]
+    try:
+        done = subprocess.run(
+            [*command, "up", "--cache", str(cache), *words],
+            capture_output=True,
+            text=True,
+            env=environment(),
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        yield Lab(directory)
+    finally:
+        subprocess.run([*command, "down"], capture_output=True, check=False)
+        shutil.rmtree(directory, ignore_errors=True)

@@ -1,0 +1,56 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Every check and test, in the order in which they fail fastest. Prints what it does and what failed.
+set -uo pipefail
+cd "$(dirname "$0")/../.."
+mkdir -p .build tests/output
+export TERM=dumb ANSIBLE_FORCE_COLOR=0 ANSIBLE_NOCOLOR=1
+failed=()
+
+step() { # step NAME COMMAND...
+  local name=$1 start=$SECONDS
+  shift
+  printf '== %s\n' "$name"
+  if "$@" >".build/step.log" 2>&1; then
+    tail -n 1 .build/step.log | cut -c1-160
+    printf '   ok, %s s\n' $((SECONDS - start))
+  else
+    cat .build/step.log
+    printf '   FAILED: %s, %s s\n' "$name" $((SECONDS - start))
+    failed+=("$name")
+  fi
+}
+
+shown() { # like step, with the output shown as it comes: test runs
+  local name=$1 start=$SECONDS
+  shift
+  printf '== %s\n' "$name"
+  if "$@"; then printf '   ok, %s s\n' $((SECONDS - start)); else failed+=("$name"); printf '   FAILED: %s\n' "$name"; fi
+}
+
+python_code=(plugins tests conftest.py noxfile.py)
+step "format (ruff format)" ruff format --check "${python_code[@]}"
+step "lint (ruff)" ruff check "${python_code[@]}"
+step "types (mypy): policy and guest" mypy --python-version 3.9 -p ansible_collections.confidential.azure_skr.plugins.module_utils.policy \
+  -p ansible_collections.confidential.azure_skr.plugins.module_utils.guest
+step "types (mypy): controller and modules" mypy -p ansible_collections.confidential.azure_skr.plugins.module_utils.azure \
+  -p ansible_collections.confidential.azure_skr.plugins.modules
+step "types (mypy): simulator" mypy -p skrsim
+step "directions of dependency and language" python tests/tools/check_house.py
+step "generated documents are current" python tests/tools/generate_docs.py --check
+step "yamllint" yamllint -s -f parsable galaxy.yml meta roles playbooks changelogs tests
+step "licences (reuse)" reuse lint -q
+step "changelog fragments" antsibull-changelog lint
+step "sanity (ansible-test)" tests/tools/sanity.sh
+step "collection documentation" tests/tools/docs-lint.sh
+step "ansible-lint, profile production" tests/tools/ansible-lint.sh
+shown "unit tests" python -m pytest tests/unit
+shown "simulator tests" python -m pytest tests/simulator/tests
+shown "integration tests, every module in the lab" python -m pytest tests/integration
+shown "lab tests, playbooks over ssh" python -m pytest tests/lab
+
+if [ "${#failed[@]}" -gt 0 ]; then
+  printf '\nFAILED: %s\n' "${failed[*]}"
+  exit 1
+fi
+printf '\nEverything passed in %s s.\n' "$SECONDS"
