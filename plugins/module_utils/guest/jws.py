@@ -21,12 +21,12 @@ from ..policy.failure import SkrFailure
 from . import der, jwt
 from .keyvault import KeyId
 
-_RSA = {
+_RSA: t.Dict[str, t.Callable[[], hashes.HashAlgorithm]] = {
     "1.2.840.113549.1.1.11": hashes.SHA256,
     "1.2.840.113549.1.1.12": hashes.SHA384,
     "1.2.840.113549.1.1.13": hashes.SHA512,
 }
-_ECDSA = {
+_ECDSA: t.Dict[str, t.Callable[[], hashes.HashAlgorithm]] = {
     "1.2.840.10045.4.3.2": hashes.SHA256,
     "1.2.840.10045.4.3.3": hashes.SHA384,
     "1.2.840.10045.4.3.4": hashes.SHA512,

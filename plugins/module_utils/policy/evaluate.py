@@ -171,12 +171,9 @@ def _compare(operator: str, wanted: Value, found: t.Any) -> bool:
         return _same(wanted, found) == (operator == "equals")
     if not _number(wanted) or not _number(found):
         return False
-    return {
-        "less": found < wanted,
-        "lessOrEquals": found <= wanted,
-        "greater": found > wanted,
-        "greaterOrEquals": found >= wanted,
-    }[operator]
+    low, high = float(found), float(wanted)
+    orders = {"less": low < high, "lessOrEquals": low <= high, "greater": low > high, "greaterOrEquals": low >= high}
+    return orders[operator]
 
 
 def _same(wanted: Value, found: t.Any) -> bool:
@@ -198,7 +195,8 @@ def _type(value: t.Any) -> str:
         return "boolean"
     if _number(value):
         return "number"
-    return {str: "text", dict: "object", list: "list"}.get(type(value), "null")
+    kinds: t.Dict[type, str] = {str: "text", dict: "object", list: "list"}
+    return kinds.get(type(value), "null")
 
 
 def _mismatch(condition: Claim, found: t.Any) -> t.Optional[str]:

@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Key Vault's data plane for keys."""
+
+from __future__ import annotations
+
+import re
+import typing as t
+
+from ...core.ca import LabCA
+from ...core.messages import Refusal, Request, Response
+from ...core.world import Vault, World
+from . import access, keys, release
+from .call import VERSIONS, Call
+from .errors import bad, refuse
+
+SUFFIX = ".vault.azure.net"
+Handler = t.Callable[[Call], t.Awaitable[Response]]
+
+
+class Route(t.NamedTuple):
+    name: str
+    method: str
+    pattern: re.Pattern[str]
+    permission: str
+    handler: Handler | None
+    query: frozenset[str]
+
+
+def _route(name: str, method: str, path: str, permission: str, handler: Handler | None, *query: str) -> Route:
+    return Route(name, method, re.compile(path + "/?"), permission, handler, frozenset({"api-version", *query}))
+
+
+# The SDKs write "/keys/NAME/" and "/keys/NAME//release" when no version is given.
+_K = r"/keys/(?P<name>[^/]+)"
+_V = r"(?:/(?P<version>[0-9a-fA-F]{32})|/)?"
+ROUTES = (
+    _route("key_create", "POST", rf"{_K}/create", "create", keys.create),
+    _route("key_release", "POST", rf"{_K}{_V}/release", "release", None),
+    _route("key_rotate", "POST", rf"{_K}/rotate", "rotate", keys.rotate),
+    _route("key_versions", "GET", rf"{_K}/versions", "list", keys.versions, "maxresults", "$skiptoken"),
+    _route("rotation_policy_get", "GET", rf"{_K}/rotationpolicy", "getrotationpolicy", keys.rotation_policy),
+    _route("rotation_policy_put", "PUT", rf"{_K}/rotationpolicy", "setrotationpolicy", keys.rotation_policy),
+    _route("key_get", "GET", rf"{_K}(?:/(?P<version>[0-9a-fA-F]{{32}}))?", "get", keys.get),
+    _route("key_update", "PATCH", rf"{_K}(?:/(?P<version>[0-9a-fA-F]{{32}}))?", "update", keys.update),
+    _route("key_import", "PUT", _K, "import", keys.import_),
+    _route("key_delete", "DELETE", _K, "delete", keys.delete),
+    _route("key_list", "GET", r"/keys", "list", keys.list_, "maxresults", "$skiptoken"),
+    _route("deleted_key_recover", "POST", r"/deletedkeys/(?P<name>[^/]+)/recover", "recover", keys.recover),
+    _route("deleted_key_get", "GET", r"/deletedkeys/(?P<name>[^/]+)", "get", keys.deleted_get),
+    _route("deleted_key_purge", "DELETE", r"/deletedkeys/(?P<name>[^/]+)", "purge", keys.purge),
+    _route("deleted_key_list", "GET", r"/deletedkeys", "list", keys.deleted_list, "maxresults", "$skiptoken"),
+)
+
+
+class KeyVaultService:
+    name = "keyvault"
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self._foreign: LabCA | None = None
+        world.services["foreign_signing"] = self._foreign_signing
+
+    def _foreign_signing(self, action: str) -> t.Any:
+        """A signing chain that clients must not accept: another root, or the right root for another name."""
+        ca: LabCA = self.world.services["ca"]
+        if action == "wrong_name":
+            return ca.signing_for(["vault.example.net"])
+        if self._foreign is None:
+            self._foreign = LabCA(ca.directory / "foreign", "SIMULATED foreign CA")
+        return self._foreign.signing()
+
+    def _vault(self, host: str) -> Vault | None:
+        return self.world.vaults.get(host.removesuffix(SUFFIX)) if host.endswith(SUFFIX) else None
+
+    def serves(self, host: str) -> bool:
+        return self._vault(host) is not None
+
+    @staticmethod
+    def _match(request: Request) -> tuple[Route, re.Match[str]] | None:
+        for candidate in ROUTES:
+            found = candidate.pattern.fullmatch(request.path)
+            if found and candidate.method == request.method:
+                return candidate, found
+        return None
+
+    def operation(self, request: Request) -> str:
+        found = self._match(request)
+        return found[0].name if found else "unknown"
+
+    async def handle(self, request: Request) -> Response:
+        vault = self._vault(request.host)
+        assert vault is not None
+        headers = {"x-ms-keyvault-region": vault.location, "x-ms-request-id": self.world.guid(), "x-ms-keyvault-service-version": "1.9.0.0"}
+        try:
+            response = await self._answer(request, vault)
+        except Refusal as refusal:
+            response = refusal.response
+        response.headers = {**headers, **response.headers}
+        return response
+
+    async def _answer(self, request: Request, vault: Vault) -> Response:
+        access.firewall(vault, request)
+        principal, claims = access.authenticate(self.world, vault, request)
+        found = self._match(request)
+        if found is None:
+            raise refuse(404, "NotFound", f"{request.method} {request.path} is not an operation of this service.")
+        chosen, groups = found
+        if request.param("api-version") not in VERSIONS:
+            raise bad(f"api-version '{request.param('api-version')}' is not supported.")
+        for name, _value in request.query:
+            if name not in chosen.query:
+                raise bad(f"Unknown query parameter '{name}'.")
+        parts = groups.groupdict()
+        name = parts.get("name") or ""
+        clause = access.authorize(self.world, vault, name, chosen.permission, principal, claims)
+        call = Call(self.world, request, vault, principal, name, parts.get("version") or "")
+        if chosen.handler is None:
+            return await release.release(call, clause)
+        response = await chosen.handler(call)
+        return Response(response.status, response.body, response.headers, {"principal": principal.object_id, "clause": clause, **response.audit})
+
+
+def service(world: World) -> KeyVaultService:
+    return KeyVaultService(world)

@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One authorized call to a vault."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import typing as t
+
+from ...core.messages import Request, Response
+from ...core.world import Key, Principal, Vault, World
+from .errors import bad, key_not_found
+
+NAME = re.compile(r"[0-9a-zA-Z-]{1,127}")
+VERSIONS = ("7.0", "7.1", "7.2", "7.3", "7.4", "7.5", "7.6-preview.2", "7.6", "2025-07-01", "2026-04-01")
+
+
+@dataclasses.dataclass
+class Call:
+    """A request to one vault; ``name`` and ``version`` come from the path and may be empty."""
+
+    world: World
+    request: Request
+    vault: Vault
+    principal: Principal
+    name: str = ""
+    version: str = ""
+
+    @property
+    def now(self) -> float:
+        return self.world.clock.now()
+
+    def slot(self, name: str) -> tuple[str, str]:
+        return self.vault.name.lower(), name.lower()
+
+    def key(self) -> Key:
+        found = self.world.keys.get(self.slot(self.name))
+        if found is None:
+            raise key_not_found(self.name)
+        return found
+
+    def key_name(self) -> str:
+        if not NAME.fullmatch(self.name):
+            raise bad(f"The key name '{self.name}' is not valid.")
+        return self.name
+
+    def body(self) -> t.Any:
+        try:
+            return self.request.json() or {}
+        except ValueError:
+            raise bad("The request body is not JSON.") from None
+
+    def exportable_asked(self) -> bool:
+        attributes = self.body().get("attributes")
+        return isinstance(attributes, dict) and bool(attributes.get("exportable"))
+
+    def version_at_least(self, wanted: str) -> bool:
+        return VERSIONS.index(str(self.request.param("api-version"))) >= VERSIONS.index(wanted)
+
+    def page(self, items: list[t.Any]) -> Response:
+        size = min(int(self.request.param("maxresults") or 25), 25)
+        start = int(self.request.param("$skiptoken") or 0)
+        document: dict[str, t.Any] = {"value": items[start : start + size], "nextLink": None}
+        if start + size < len(items):
+            version = self.request.param("api-version")
+            url = f"{self.request.base_url}{self.request.path}"
+            document["nextLink"] = f"{url}?api-version={version}&$skiptoken={start + size}&maxresults={size}"
+        return Response.of(document)

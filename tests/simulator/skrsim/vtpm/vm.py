@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The virtual TPM of one VM: swtpm, provisioned as Azure's paravisor does, behind the relay and its doors.
+
+    platform = Platform(world, cache_directory)
+    tpm = VirtualTpm(world, "cvm-01", platform, directory)
+    tpm.start()        # then: tpm.socket_path, tpm.event_log, tpm.mount(path)
+    tpm.stop()
+"""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+
+from ..core.world import World
+from ..tee import eventlog
+from ..tee.platform import Platform
+from . import relay as relays
+from . import wire
+from .device import TpmDevice
+from .relay import Relay
+from .socket import TpmSocket
+from .swtpm import SwTpm
+
+AK_HANDLE = 0x81000003
+AK_CERT_SIZE = 4096
+
+
+class VirtualTpm:
+    def __init__(self, world: World, vm: str, platform: Platform, directory: Path) -> None:
+        self.vm, self._world, self._platform = vm, world, platform
+        directory.mkdir(parents=True, exist_ok=True)
+        self._swtpm = SwTpm(directory)
+        self.relay = Relay(world, vm, self._swtpm.transceive)
+        self.socket_path = directory / "tpm.sock"
+        self.kernel = "6.8.0-1021-azure"
+        self.event_log = b""
+        self._socket: TpmSocket | None = None
+        self._devices: list[TpmDevice] = []
+        self._moduli = (0, 0)
+
+    def start(self) -> None:
+        """Power on: provision, then open the socket."""
+        self._boot()
+        self._socket = TpmSocket(self.relay, self.socket_path)
+
+    def stop(self) -> None:
+        for device in self._devices:
+            device.close()
+        if self._socket:
+            self._socket.close()
+        self._swtpm.stop()
+
+    def mount(self, path: Path, exclusive: bool = False) -> None:
+        """Put the TPM at a path as a device file (root)."""
+        self._devices.append(TpmDevice(self.relay, path, exclusive))
+
+    def reboot(self) -> None:
+        """PCRs, sessions, transient keys and the NULL hierarchy's seed are new; AK and NV stay."""
+        self._swtpm.stop()
+        self._boot()
+
+    def _boot(self) -> None:
+        self._swtpm.start()
+        machine = self._world.vms[self.vm]
+        events = eventlog.boot(machine.secure_boot, self.kernel)
+        for event in events:
+            digest = struct.pack(">IH", 1, 0x000B) + event.digest
+            self._run(wire.PCR_EXTEND, [event.pcr], wire.PASSWORD, digest)
+        self.event_log = eventlog.encode(events)
+        ek_handle, ek = self._primary(wire.EK_TEMPLATE)
+        self._flush(ek_handle)
+        handle, ak = self._primary(wire.AK_TEMPLATE)
+        self._persist(handle)
+        self._flush(handle)
+        self._moduli = (wire.rsa_modulus(ak), wire.rsa_modulus(ek))
+        certificate = self._platform.ak_certificate(self.vm, self._moduli[0])
+        self.relay.overlay[relays.AK_CERT] = certificate.ljust(AK_CERT_SIZE, b"\0")
+        if machine.security_type == "ConfidentialVM":
+            self.relay.renew = self._report
+            self.relay.overlay[relays.HCL_REPORT] = self._report(bytes(64))
+
+    def set_ak_certificate(self, der: bytes) -> None:
+        self.relay.overlay[relays.AK_CERT] = der.ljust(AK_CERT_SIZE, b"\0")
+
+    @property
+    def ak_modulus(self) -> int:
+        return self._moduli[0]
+
+    def _report(self, user_data: bytes) -> bytes:
+        return self._platform.hcl_report(self.vm, *self._moduli, user_data)
+
+    def _run(self, code: int, handles: list[int], auth: bytes = b"", parameters: bytes = b"") -> bytes:
+        return wire.payload(self._swtpm.transceive(wire.command(code, handles, auth, parameters)))
+
+    def _primary(self, template: bytes) -> tuple[int, bytes]:
+        parameters = bytes.fromhex("000400000000") + wire.sized(template) + b"\0\0" + bytes(4)
+        body = self._run(wire.CREATE_PRIMARY, [wire.ENDORSEMENT], wire.PASSWORD, parameters)
+        handle, _size, length = struct.unpack_from(">IIH", body)
+        return handle, body[10 : 10 + length]
+
+    def _persist(self, handle: int) -> None:
+        try:  # on a reboot the old one is still there
+            self._run(wire.EVICT_CONTROL, [wire.OWNER, AK_HANDLE], wire.PASSWORD, struct.pack(">I", AK_HANDLE))
+        except wire.TpmError:
+            pass
+        self._run(wire.EVICT_CONTROL, [wire.OWNER, handle], wire.PASSWORD, struct.pack(">I", AK_HANDLE))
+
+    def _flush(self, handle: int) -> None:
+        self._run(wire.FLUSH, [], b"", struct.pack(">I", handle))
