@@ -26,6 +26,7 @@ GUEST_VARIABLES = {
     "imds_endpoint": "skr_imds_endpoint",
     "report_roots_path": "skr_report_roots_path",
     "cache_dir": "skr_cache_dir",
+    "event_log_path": "skr_event_log_path",
 }
 
 

@@ -45,6 +45,11 @@ options:
     description:
       - PEM file of root certificates to accept for hardware reports, besides AMD's own. Only a lab needs it.
     type: path
+  event_log_path:
+    description:
+      - The measured-boot event log. Without it the attestation provider cannot tell that the VM booted securely.
+    type: path
+    default: /sys/kernel/security/tpm0/binary_bios_measurements
   cache_dir:
     description:
       - Directory for the attestation provider's public signing keys, which saves a request in later runs.

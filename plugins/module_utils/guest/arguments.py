@@ -22,6 +22,7 @@ def guest_argument_spec() -> t.Dict[str, t.Any]:
         "https_proxy": {"type": "str"},
         "ca_path": {"type": "path"},
         "report_roots_path": {"type": "path"},
+        "event_log_path": {"type": "path", "default": "/sys/kernel/security/tpm0/binary_bios_measurements"},
         "cache_dir": {"type": "path", "default": "/run/azure-skr"},
     }
 

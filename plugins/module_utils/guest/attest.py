@@ -14,7 +14,7 @@ import typing as t
 from ..policy.failure import SkrFailure
 from . import imds as imds_room
 from . import jwt, maa
-from .evidence import Evidence, b64, b64u, collect
+from .evidence import EVENT_LOG, Evidence, b64, b64u, collect
 from .http import Http
 from .tpm2 import Tpm, open_tpm
 
@@ -32,6 +32,7 @@ class Guest:
     https_proxy: t.Optional[str] = None
     ca_path: t.Optional[str] = None
     report_roots_path: t.Optional[str] = None
+    event_log_path: str = EVENT_LOG
     cache_dir: t.Optional[str] = "/run/azure-skr"
 
     def extra_roots(self) -> str:
@@ -86,7 +87,13 @@ class Session:
         """
         authority = maa.authority(self.guest.attestation_url)
         wanted = {NONCE_NAME: b64u(os.urandom(24)), **(payload or {})}
-        evidence = collect(self.tpm, self.imds.vcek_chain, self.guest.extra_roots(), user_data)
+        evidence = collect(
+            self.tpm,
+            self.imds.vcek_chain,
+            self.guest.extra_roots(),
+            user_data,
+            event_log_path=self.guest.event_log_path,
+        )
         try:
             token = maa.attest(self.http, authority, evidence, wanted)
             keys = jwt.Authority(self.http, authority, self.guest.cache_dir)

@@ -170,11 +170,7 @@ class Http:
                     response.status_code, {name.lower(): value for name, value in response.headers.items()}, body
                 )
         except requests.exceptions.SSLError as error:
-            raise SkrFailure(
-                "tls_untrusted",
-                f"The certificate of {what} at {host} does not verify against {self._bundle}.",
-                {"host": host, "ca_path": self._bundle},
-            ) from error
+            raise self._tls_failure(what, host, error) from error
         except (requests.exceptions.RequestException, OSError, _urllib3_error()) as error:
             raise SkrFailure(
                 "network_unreachable",
@@ -189,6 +185,22 @@ class Http:
                 "redirect_refused", f"{what} at {host} answered with a redirect ({reply.status}).", {"host": host}
             )
         return reply
+
+    def _tls_failure(self, what: str, host: str, error: BaseException) -> SkrFailure:
+        """A broken handshake may pass and is not a matter of trust; a bundle without certificates is the user's."""
+        cause = _innermost(error)
+        facts: t.Dict[str, t.Any] = {"host": host, "ca_path": self._bundle, "error": _kind(error)}
+        if isinstance(cause, ssl.SSLError) and not isinstance(cause, ssl.SSLCertVerificationError):
+            if cause.library in ("X509", "PEM"):
+                return SkrFailure(
+                    "invalid_input",
+                    f"ca_path is {self._bundle!r}, wanted a PEM file of CA certificates.",
+                    {**facts, "option": "ca_path"},
+                )
+            return SkrFailure("network_unreachable", f"TLS with {what} at {host} failed ({facts['error']}).", facts)
+        return SkrFailure(
+            "tls_untrusted", f"The certificate of {what} at {host} does not verify against {self._bundle}.", facts
+        )
 
     def _proxies(self, url: str) -> t.Dict[str, str]:
         if self._local:
@@ -224,15 +236,23 @@ def _urllib3_error() -> t.Type[BaseException]:
     return HTTPError
 
 
+def _innermost(error: BaseException) -> BaseException:
+    """The cause that requests and urllib3 have wrapped: as ``reason``, as first argument or as ``__cause__``."""
+    while True:
+        inner = [getattr(error, "reason", None), error.args[0] if error.args else None, error.__cause__]
+        found = next((one for one in inner if isinstance(one, BaseException)), None)
+        if found is None:
+            return error
+        error = found
+
+
 def _kind(error: BaseException) -> str:
     """The innermost cause in a word or two: the text of requests' errors quotes whole URLs."""
-    while True:
-        inner = getattr(error, "reason", None) or (error.args[0] if error.args else None) or error.__cause__
-        if not isinstance(inner, BaseException):
-            break
-        error = inner
+    error = _innermost(error)
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
+    if str(error).startswith("Tunnel connection failed"):  # http.client's text: the proxy's status line alone
+        return str(error)
     return type(error).__name__
 
 

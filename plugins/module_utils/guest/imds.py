@@ -14,6 +14,8 @@ from .http import SERVER_ERRORS, Http, Reply, Retry, proxy_variables
 ENDPOINT = "http://169.254.169.254"
 # Microsoft's guidance: 404, 410, 429 and 5xx may pass, all else is final.
 _RETRY = Retry(SERVER_ERRORS | {404, 410, 429}, (2.0, 4.0, 8.0, 16.0))
+# 410 means an update of the service, over within 70 seconds: these pauses come on top, whatever the jitter.
+_UPDATE = Retry(_RETRY.statuses, (40.0, 40.0, 40.0))
 _METADATA = {"Metadata": "true"}
 
 
@@ -50,7 +52,7 @@ class Imds:
         facts = {"status": reply.status, "error": document.get("error"), "description": description[:300]}
         if reply.status in (400, 401, 403, 404):
             selector = identity.parameters()
-            if not selector and "multiple" in description.lower():
+            if not selector and ("multiple" in description.lower() or len(identity.known) > 1):
                 known = f" It has {', '.join(identity.known)}." if identity.known else ""
                 raise SkrFailure(
                     "identity_ambiguous",
@@ -76,10 +78,12 @@ class Imds:
         return "".join(f"{part}".rstrip("\n") + "\n" for part in parts)
 
     def _get(self, path: str, parameters: t.Mapping[str, str]) -> Reply:
+        call = ("the metadata service", "GET", self._endpoint + path)
         try:
-            return self._http.request(
-                "the metadata service", "GET", self._endpoint + path, _RETRY, headers=_METADATA, params=parameters
-            )
+            reply = self._http.request(*call, _RETRY, headers=_METADATA, params=parameters)
+            if reply.status == 410:
+                reply = self._http.request(*call, _UPDATE, headers=_METADATA, params=parameters)
+            return reply
         except SkrFailure as error:
             if error.reason == "network_unreachable":
                 raise self._unreachable(str(error.facts.get("error", "no answer"))) from error

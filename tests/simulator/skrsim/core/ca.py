@@ -65,14 +65,24 @@ class LabCA:
                 x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()), critical=False
             )
         usage = dict.fromkeys(
-            ["content_commitment", "key_encipherment", "data_encipherment", "key_agreement", "encipher_only", "decipher_only"],
+            [
+                "content_commitment",
+                "key_encipherment",
+                "data_encipherment",
+                "key_agreement",
+                "encipher_only",
+                "decipher_only",
+            ],
             False,
         )
         builder = builder.add_extension(
-            x509.KeyUsage(digital_signature=not authority, key_cert_sign=authority, crl_sign=authority, **usage), critical=True
+            x509.KeyUsage(digital_signature=not authority, key_cert_sign=authority, crl_sign=authority, **usage),
+            critical=True,
         )
         if names:
-            builder = builder.add_extension(x509.SubjectAlternativeName([_general(entry) for entry in names]), critical=False)
+            builder = builder.add_extension(
+                x509.SubjectAlternativeName([_general(entry) for entry in names]), critical=False
+            )
             builder = builder.add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
         return builder.sign(self._key, hashes.SHA256())
 

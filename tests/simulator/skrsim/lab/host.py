@@ -44,6 +44,7 @@ cp "$FILES/host_key" "$BASE/upper/etc/ssh/lab_host_key"
 chmod 0600 "$BASE/upper/etc/ssh/lab_host_key"
 cp "$FILES/authorized_keys" "$BASE/upper/etc/ssh/lab_authorized_keys"
 cp "$BUNDLE" "$BASE/upper/etc/ssl/certs/ca-certificates.crt"
+cp "$FILES/hardware_roots.pem" "$BASE/upper/etc/ssl/skrsim-hardware-roots.pem"
 R="$BASE/root"
 mount -t overlay -o "lowerdir=/,upperdir=$BASE/upper,workdir=$BASE/work" skrsim "$R"
 mount -t proc proc "$R/proc"
@@ -100,7 +101,7 @@ class Host:
         self.log = directory / "sshd.log"
         self._process: subprocess.Popen[bytes] | None = None
 
-    def prepare(self, address: str, event_log: bytes, authorized_key: str) -> None:
+    def prepare(self, address: str, event_log: bytes, authorized_key: str, hardware_roots: str) -> None:
         """Write what goes into the host's root before it starts."""
         self.files.mkdir(parents=True, exist_ok=True)
         self.base.mkdir(exist_ok=True)
@@ -119,6 +120,7 @@ class Host:
             "group": Path("/etc/group").read_text() + f"{app}\n",
             "sshd_config": SSHD_CONFIG.format(address=address),
             "authorized_keys": authorized_key,
+            "hardware_roots.pem": hardware_roots,
         }
         for file_name, text in texts.items():
             (self.files / file_name).write_text(text)

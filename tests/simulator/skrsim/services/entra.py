@@ -26,7 +26,17 @@ AUDIENCES = (
     "https://graph.microsoft.com",
 )
 # Form fields that azure-identity, MSAL and az send; anything else is refused.
-FIELDS = {"client_id", "client_secret", "grant_type", "scope", "resource", "client_info", "claims", "client_assertion", "client_assertion_type"}
+FIELDS = {
+    "client_id",
+    "client_secret",
+    "grant_type",
+    "scope",
+    "resource",
+    "client_info",
+    "claims",
+    "client_assertion",
+    "client_assertion_type",
+}
 
 
 class TokenError(Exception):
@@ -60,7 +70,9 @@ class Entra:
 
     def issuer(self, version: int) -> str:
         tenant = self.world.tenant_id
-        return f"https://sts.windows.net/{tenant}/" if version == 1 else f"https://login.microsoftonline.com/{tenant}/v2.0"
+        return (
+            f"https://sts.windows.net/{tenant}/" if version == 1 else f"https://login.microsoftonline.com/{tenant}/v2.0"
+        )
 
     def issue(self, principal: Principal, audience: str, version: int = 1, lifetime: int = 86399) -> str:
         """An access token (RFC 7519) for a principal."""
@@ -189,20 +201,35 @@ class EntraService:
 
     def _token(self, request: Request, entra: Entra, version: int) -> Response:
         # Microsoft's C++ client encodes nothing and has a blank behind "scope=": forgiven, as the real service does.
-        form = {name: value.strip() for name, value in parse_qsl(request.body.decode("utf-8", "replace"), keep_blank_values=True)}
+        form = {
+            name: value.strip()
+            for name, value in parse_qsl(request.body.decode("utf-8", "replace"), keep_blank_values=True)
+        }
         unknown = set(form) - FIELDS
         if unknown:
             raise _error(400, "invalid_request", 900144, f"The request body has unknown parameters: {sorted(unknown)}.")
         if form.get("grant_type") != "client_credentials":
-            raise _error(400, "unsupported_grant_type", 70003, f"The grant type '{form.get('grant_type')}' is not supported here.")
+            raise _error(
+                400,
+                "unsupported_grant_type",
+                70003,
+                f"The grant type '{form.get('grant_type')}' is not supported here.",
+            )
         principal = next((p for p in self.world.principals.values() if p.app_id == form.get("client_id")), None)
         if principal is None or principal.kind != "application":
-            raise _error(400, "unauthorized_client", 700016, f"Application with identifier '{form.get('client_id')}' was not found.")
+            raise _error(
+                400,
+                "unauthorized_client",
+                700016,
+                f"Application with identifier '{form.get('client_id')}' was not found.",
+            )
         if principal.secret is None or form.get("client_secret") != principal.secret:
             raise _error(401, "invalid_client", 7000215, "Invalid client secret provided.")
         wanted = form.get("scope", "").removesuffix("/.default") if version == 2 else form.get("resource", "")
         if wanted.rstrip("/") not in AUDIENCES:
-            raise _error(400, "invalid_resource", 500011, f"The resource principal named {wanted} was not found in the tenant.")
+            raise _error(
+                400, "invalid_resource", 500011, f"The resource principal named {wanted} was not found in the tenant."
+            )
         lifetime = 3599
         now = int(self.world.clock.now())
         document: dict[str, t.Any] = {

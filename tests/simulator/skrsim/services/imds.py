@@ -9,7 +9,12 @@ from ..core.messages import Refusal, Request, Response
 from ..core.world import Principal, VirtualMachine, World
 
 ADDRESS = "169.254.169.254"
-RESOURCES = ("https://vault.azure.net", "https://managedhsm.azure.net", "https://management.azure.com", "https://management.core.windows.net")
+RESOURCES = (
+    "https://vault.azure.net",
+    "https://managedhsm.azure.net",
+    "https://management.azure.com",
+    "https://management.core.windows.net",
+)
 COMPUTE_VERSIONS = ("2019-03-11", "2019-06-01", "2020-09-01", "2021-01-01", "2021-02-01", "2021-12-13", "2023-07-01")
 SELECTORS = ("client_id", "object_id", "msi_res_id", "mi_res_id")
 
@@ -80,7 +85,9 @@ class ImdsService:
         if not resource:
             raise _refuse(400, "invalid_request", "Required query variable 'resource' is missing")
         if resource.rstrip("/") not in RESOURCES:
-            raise _refuse(400, "invalid_resource", f"AADSTS50001: The resource principal named {resource} was not found")
+            raise _refuse(
+                400, "invalid_resource", f"AADSTS50001: The resource principal named {resource} was not found"
+            )
         principal = self._principal(request, vm)
         entra = self.world.services["entra"]
         now = self.world.clock.now()
@@ -137,7 +144,11 @@ class ImdsService:
 
     def _instance(self, request: Request, vm: VirtualMachine) -> Response:
         if request.param("api-version") not in COMPUTE_VERSIONS:
-            raise Refusal(400, {"error": "Bad request. api-version is invalid or was not specified in the request."}, clause="imds.api_version")
+            raise Refusal(
+                400,
+                {"error": "Bad request. api-version is invalid or was not specified in the request."},
+                clause="imds.api_version",
+            )
         compute: dict[str, t.Any] = {
             "azEnvironment": "AzurePublicCloud",
             "location": vm.location,

@@ -53,7 +53,9 @@ def _name(common: str) -> x509.Name:
     )
 
 
-def _builder(subject: x509.Name, issuer: x509.Name, key: rsa.RSAPublicKey | ec.EllipticCurvePublicKey, days: int) -> x509.CertificateBuilder:
+def _builder(
+    subject: x509.Name, issuer: x509.Name, key: rsa.RSAPublicKey | ec.EllipticCurvePublicKey, days: int
+) -> x509.CertificateBuilder:
     now = datetime.datetime.now(datetime.timezone.utc)
     return (
         x509.CertificateBuilder()
@@ -107,10 +109,14 @@ class Hierarchy:
             builder = _extension(builder, f"3.{part}", _integer(value))
         builder = _extension(builder, "4", chip_id[:8] if self.product == "Turin" else chip_id)
         made = builder.sign(self._ask_key, hashes.SHA384(), rsa_padding=_PSS)
-        tbs = made.tbs_certificate_bytes.replace(b"\xa0\x03\x02\x01\x02\x02\x01\x01", b"\xa0\x03\x02\x01\x02\x02\x01\x00", 1)
+        tbs = made.tbs_certificate_bytes.replace(
+            b"\xa0\x03\x02\x01\x02\x02\x01\x01", b"\xa0\x03\x02\x01\x02\x02\x01\x00", 1
+        )
         signature = self._ask_key.sign(tbs, _PSS, hashes.SHA384())
         der = made.public_bytes(serialization.Encoding.DER)
-        middle = der[len(der) - len(made.signature) - 5 - self._algorithm_size(made) : len(der) - len(made.signature) - 5]
+        middle = der[
+            len(der) - len(made.signature) - 5 - self._algorithm_size(made) : len(der) - len(made.signature) - 5
+        ]
         return _tlv(0x30, tbs + middle + _tlv(0x03, b"\0" + signature))
 
     @staticmethod
@@ -138,7 +144,9 @@ def _kept_key(path: Path) -> rsa.RSAPrivateKey:
 
 def _tlv(tag: int, content: bytes) -> bytes:
     size = len(content)
-    length = bytes([size]) if size < 128 else b"\x81" + bytes([size]) if size < 256 else b"\x82" + struct.pack(">H", size)
+    length = (
+        bytes([size]) if size < 128 else b"\x81" + bytes([size]) if size < 256 else b"\x82" + struct.pack(">H", size)
+    )
     return bytes([tag]) + length + content
 
 
@@ -202,7 +210,6 @@ class Chip:
 
 
 def pem(der: bytes) -> str:
-
 
     text = base64.b64encode(der).decode()
     lines = "\n".join(text[start : start + 64] for start in range(0, len(text), 64))

@@ -39,7 +39,9 @@ class SwTpm:
             except OSError:
                 made.close()
                 if self._process is None or self._process.poll() is not None or time.monotonic() > deadline:
-                    raise RuntimeError(f"swtpm did not start: {(self.directory / 'swtpm.log').read_text()[-300:]}") from None
+                    raise RuntimeError(
+                        f"swtpm did not start: {(self.directory / 'swtpm.log').read_text()[-300:]}"
+                    ) from None
                 time.sleep(0.005)
 
     def transceive(self, command: bytes) -> bytes:

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The virtual TPM of one VM: swtpm, provisioned as Azure's paravisor does, behind the relay and its doors.
 
-    platform = Platform(world, cache_directory)
-    tpm = VirtualTpm(world, "cvm-01", platform, directory)
-    tpm.start()        # then: tpm.socket_path, tpm.event_log, tpm.mount(path)
-    tpm.stop()
+platform = Platform(world, cache_directory)
+tpm = VirtualTpm(world, "cvm-01", platform, directory)
+tpm.start()        # then: tpm.socket_path, tpm.event_log, tpm.mount(path)
+tpm.stop()
 """
 
 from __future__ import annotations

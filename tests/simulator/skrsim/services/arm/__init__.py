@@ -74,7 +74,9 @@ class ArmService:
         scheme, _space, token = request.headers.get("authorization", "").partition(" ")
         challenge = {"WWW-Authenticate": f'Bearer authorization_uri="https://login.windows.net/{self.world.tenant_id}"'}
         if scheme.lower() != "bearer" or not token:
-            raise refuse(401, "AuthenticationFailed", "Authentication failed. The 'Authorization' header is missing.", challenge)
+            raise refuse(
+                401, "AuthenticationFailed", "Authentication failed. The 'Authorization' header is missing.", challenge
+            )
         try:
             claims = self.world.services["entra"].verify(token, AUDIENCES)
         except TokenError as error:
@@ -87,12 +89,20 @@ class ArmService:
     def _strict(request: Request, chosen: Route) -> None:
         version = request.param("api-version")
         if not version:
-            raise refuse(400, "MissingApiVersionParameter", "The api-version query parameter (?api-version=) is required for all requests.")
+            raise refuse(
+                400,
+                "MissingApiVersionParameter",
+                "The api-version query parameter (?api-version=) is required for all requests.",
+            )
         if version not in chosen.versions:
-            raise refuse(400, "InvalidApiVersionParameter", f"The api-version '{version}' is invalid for {chosen.name}.")
+            raise refuse(
+                400, "InvalidApiVersionParameter", f"The api-version '{version}' is invalid for {chosen.name}."
+            )
         for name, _value in request.query:
             if name not in chosen.query:
-                raise refuse(400, "InvalidQueryParameter", f"The query parameter '{name}' is not known for {chosen.name}.")
+                raise refuse(
+                    400, "InvalidQueryParameter", f"The query parameter '{name}' is not known for {chosen.name}."
+                )
 
 
 def service(world: World) -> ArmService:

@@ -16,9 +16,21 @@ from .errors import known, refuse
 VERSIONS = ("2018-01-01-preview", "2020-04-01-preview", "2020-10-01-preview", "2022-04-01", "2022-05-01-preview")
 _A = "/providers/Microsoft.Authorization"
 _SCOPE = r"(?P<scope>(?:/.+?)?)"
-PROPERTIES = ("roleDefinitionId", "principalId", "principalType", "description", "condition", "conditionVersion", "delegatedManagedIdentityResourceId")
-_FILTER = re.compile(r"(?:atScope\(\)|principalId eq '(?P<p>[^']+)'|assignedTo\('(?P<a>[^']+)'\))(?: and atScope\(\))?", re.IGNORECASE)
-_ROLE_FILTER = re.compile(r"(?:atScopeAndBelow\(\) and )?roleName eq '(?P<n>[^']+)'|type eq '(?P<t>[^']+)'", re.IGNORECASE)
+PROPERTIES = (
+    "roleDefinitionId",
+    "principalId",
+    "principalType",
+    "description",
+    "condition",
+    "conditionVersion",
+    "delegatedManagedIdentityResourceId",
+)
+_FILTER = re.compile(
+    r"(?:atScope\(\)|principalId eq '(?P<p>[^']+)'|assignedTo\('(?P<a>[^']+)'\))(?: and atScope\(\))?", re.IGNORECASE
+)
+_ROLE_FILTER = re.compile(
+    r"(?:atScopeAndBelow\(\) and )?roleName eq '(?P<n>[^']+)'|type eq '(?P<t>[^']+)'", re.IGNORECASE
+)
 
 
 class Authorization:
@@ -28,7 +40,17 @@ class Authorization:
             route("role_put", "PUT", one, VERSIONS, self.put),
             route("role_get", "GET", one, VERSIONS, self.get, "tenantId"),
             route("role_delete", "DELETE", one, VERSIONS, self.delete, "tenantId"),
-            route("role_list", "GET", f"{_SCOPE}{_A}/roleAssignments", VERSIONS, self.list, "$filter", "tenantId", "$skiptoken", "$skipToken"),
+            route(
+                "role_list",
+                "GET",
+                f"{_SCOPE}{_A}/roleAssignments",
+                VERSIONS,
+                self.list,
+                "$filter",
+                "tenantId",
+                "$skiptoken",
+                "$skipToken",
+            ),
             route("definition_list", "GET", f"{_SCOPE}{_A}/roleDefinitions", VERSIONS, self.definitions, "$filter"),
             route("definition_get", "GET", f"{_SCOPE}{_A}/roleDefinitions/{{name}}", VERSIONS, self.definition),
         ]
@@ -58,16 +80,28 @@ class Authorization:
         try:
             uuid.UUID(name)
         except ValueError:
-            raise refuse(400, "InvalidRoleAssignmentId", f"The role assignment ID '{name}' is not valid. It must be a GUID.") from None
+            raise refuse(
+                400, "InvalidRoleAssignmentId", f"The role assignment ID '{name}' is not valid. It must be a GUID."
+            ) from None
         role_id = roles.last_segment(str(properties.get("roleDefinitionId", "")))
         principal = str(properties.get("principalId", "")).lower()
         if role_id not in roles.ROLES:
-            raise refuse(404, "RoleDefinitionDoesNotExist", f"The specified role definition with ID '{role_id}' does not exist.")
+            raise refuse(
+                404, "RoleDefinitionDoesNotExist", f"The specified role definition with ID '{role_id}' does not exist."
+            )
         known_principal = call.world.principals.get(principal)
         if known_principal is None or call.now < known_principal.visible_at:
-            raise refuse(400, "PrincipalNotFound", f"Principal {principal.replace('-', '')} does not exist in the directory {call.world.tenant_id}.")
+            raise refuse(
+                400,
+                "PrincipalNotFound",
+                f"Principal {principal.replace('-', '')} does not exist in the directory {call.world.tenant_id}.",
+            )
         if properties.get("principalType", "ServicePrincipal") != "ServicePrincipal":
-            raise refuse(400, "UnmatchedPrincipalType", f"The PrincipalId '{principal}' has type 'ServicePrincipal', which is different from specified PrincipalType.")
+            raise refuse(
+                400,
+                "UnmatchedPrincipalType",
+                f"The PrincipalId '{principal}' has type 'ServicePrincipal', which is different from specified PrincipalType.",
+            )
         return self._store(call, scope, name, role_id, principal, properties)
 
     def _store(
@@ -76,15 +110,32 @@ class Authorization:
         for other in call.world.role_assignments.values():
             same = (other.scope.lower(), other.role_id, other.principal_id) == (scope.lower(), role_id, principal)
             if same and other.name != name:
-                raise refuse(409, "RoleAssignmentExists", f"The role assignment already exists. The ID of the existing role assignment is {other.name.replace('-', '')}.")
+                raise refuse(
+                    409,
+                    "RoleAssignmentExists",
+                    f"The role assignment already exists. The ID of the existing role assignment is {other.name.replace('-', '')}.",
+                )
             if not same and (other.name, other.scope.lower()) == (name, scope.lower()):
-                raise refuse(400, "RoleAssignmentUpdateNotPermitted", "Tenant ID, application ID, principal ID, and scope are not allowed to be updated.")
+                raise refuse(
+                    400,
+                    "RoleAssignmentUpdateNotPermitted",
+                    "Tenant ID, application ID, principal ID, and scope are not allowed to be updated.",
+                )
         key = f"{scope}{_A}/roleAssignments/{name}".lower()
         existing = call.world.role_assignments.get(key)
         if existing is not None:
             return Response.of(document(existing), 200)
         delay = call.world.grant_delay(principal, call.world.delays.role_effective)
-        made = RoleAssignment(name, scope, role_id, principal, "ServicePrincipal", call.now, call.now + delay, properties.get("description"))
+        made = RoleAssignment(
+            name,
+            scope,
+            role_id,
+            principal,
+            "ServicePrincipal",
+            call.now,
+            call.now + delay,
+            properties.get("description"),
+        )
         call.world.role_assignments[key] = made
         return Response.of(document(made), 201, write=True)
 
@@ -136,7 +187,11 @@ class Authorization:
     def definition(self, call: Call) -> Response:
         role = roles.ROLES.get(call.groups["name"].lower())
         if role is None:
-            raise refuse(404, "RoleDefinitionDoesNotExist", f"The specified role definition with ID '{call.groups['name']}' does not exist.")
+            raise refuse(
+                404,
+                "RoleDefinitionDoesNotExist",
+                f"The specified role definition with ID '{call.groups['name']}' does not exist.",
+            )
         return Response.of(definition_document(call, role))
 
 

@@ -30,7 +30,17 @@ class Compute:
             route("vm_instance_view", "GET", f"{_V}/{{vm}}/instanceView", VERSIONS, self.instance_view),
             route("vm_patch", "PATCH", f"{_V}/{{vm}}", VERSIONS, self.patch),
             route("vm_list", "GET", _V, VERSIONS, self.list_group, "$filter", "$expand", "$skiptoken"),
-            route("vm_list_all", "GET", everywhere, VERSIONS, self.list_all, "$filter", "$expand", "statusOnly", "$skiptoken"),
+            route(
+                "vm_list_all",
+                "GET",
+                everywhere,
+                VERSIONS,
+                self.list_all,
+                "$filter",
+                "$expand",
+                "statusOnly",
+                "$skiptoken",
+            ),
         ]
 
     def _vm(self, call: Call) -> VirtualMachine:
@@ -119,7 +129,9 @@ class Compute:
 
 
 def identity_document(call: Call, vm: VirtualMachine) -> dict[str, t.Any] | None:
-    kinds = [kind for kind, there in (("SystemAssigned", vm.system_principal), ("UserAssigned", vm.user_identities)) if there]
+    kinds = [
+        kind for kind, there in (("SystemAssigned", vm.system_principal), ("UserAssigned", vm.user_identities)) if there
+    ]
     if not kinds:
         return None
     found: dict[str, t.Any] = {"type": ", ".join(kinds)}
@@ -127,7 +139,9 @@ def identity_document(call: Call, vm: VirtualMachine) -> dict[str, t.Any] | None
         found |= {"principalId": vm.system_principal, "tenantId": call.world.tenant_id}
     if vm.user_identities:
         users = [call.world.user_identities[user.lower()] for user in vm.user_identities]
-        found["userAssignedIdentities"] = {u.id: {"principalId": u.principal_id, "clientId": u.client_id} for u in users}
+        found["userAssignedIdentities"] = {
+            u.id: {"principalId": u.principal_id, "clientId": u.client_id} for u in users
+        }
     return found
 
 
@@ -170,7 +184,11 @@ def view(vm: VirtualMachine) -> dict[str, t.Any]:
         "osVersion": "24.04",
         "hyperVGeneration": "V2",
         "statuses": [
-            {"code": f"ProvisioningState/{vm.provisioning_state.lower()}", "level": "Info", "displayStatus": "Provisioning succeeded"},
+            {
+                "code": f"ProvisioningState/{vm.provisioning_state.lower()}",
+                "level": "Info",
+                "displayStatus": "Provisioning succeeded",
+            },
             {"code": f"PowerState/{vm.power_state}", "level": "Info", "displayStatus": f"VM {vm.power_state}"},
         ],
     }

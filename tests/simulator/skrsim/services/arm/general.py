@@ -37,10 +37,25 @@ class General:
             route("group_head", "HEAD", f"{_S}/resourceGroups/{{rg}}", GROUPS, self.group),
             route("group_put", "PUT", f"{_S}/resourceGroups/{{rg}}", GROUPS, self.group_put),
             route("provider_get", "GET", f"{_S}/providers/{{namespace}}", GROUPS, self.provider, "$expand"),
-            route("resource_list", "GET", f"{_S}/resources", ("2015-11-01", *GROUPS), self.resources, "$filter", "$top", "$expand"),
+            route(
+                "resource_list",
+                "GET",
+                f"{_S}/resources",
+                ("2015-11-01", *GROUPS),
+                self.resources,
+                "$filter",
+                "$top",
+                "$expand",
+            ),
             route("identity_get", "GET", _IDENTITY, IDENTITIES, self.identity_get),
             route("identity_put", "PUT", _IDENTITY, IDENTITIES, self.identity_put),
-            route("default_provider", "GET", f"{where}/locations/{{location}}/defaultProvider", ATTESTATION, self.default_provider),
+            route(
+                "default_provider",
+                "GET",
+                f"{where}/locations/{{location}}/defaultProvider",
+                ATTESTATION,
+                self.default_provider,
+            ),
             route("default_providers", "GET", f"{where}/defaultProviders", ATTESTATION, self.default_providers),
         ]
 
@@ -52,7 +67,11 @@ class General:
             "tenantId": world.tenant_id,
             "displayName": "SIMULATED subscription",
             "state": "Enabled",
-            "subscriptionPolicies": {"locationPlacementId": "Public_2014-09-01", "quotaId": "Simulated", "spendingLimit": "Off"},
+            "subscriptionPolicies": {
+                "locationPlacementId": "Public_2014-09-01",
+                "quotaId": "Simulated",
+                "spendingLimit": "Off",
+            },
             "authorizationSource": "RoleBased",
         }
 
@@ -86,7 +105,10 @@ class General:
 
     def group_put(self, call: Call) -> Response:
         name = call.groups["rg"]
-        call.needs("Microsoft.Resources/subscriptions/resourceGroups/write", f"/subscriptions/{call.world.subscription_id}/resourceGroups/{name}")
+        call.needs(
+            "Microsoft.Resources/subscriptions/resourceGroups/write",
+            f"/subscriptions/{call.world.subscription_id}/resourceGroups/{name}",
+        )
         body = known(call.body(), ("location", "tags", "managedBy", "properties", "name"), "ResourceGroup")
         new = name.lower() not in call.world.resource_groups
         if "location" not in body:
@@ -96,14 +118,34 @@ class General:
 
     def provider(self, call: Call) -> Response:
         namespace = call.groups["namespace"]
-        return Response.of({"id": f"/subscriptions/{call.world.subscription_id}/providers/{namespace}", "namespace": namespace, "registrationState": "Registered", "resourceTypes": []})
+        return Response.of(
+            {
+                "id": f"/subscriptions/{call.world.subscription_id}/providers/{namespace}",
+                "namespace": namespace,
+                "registrationState": "Registered",
+                "resourceTypes": [],
+            }
+        )
 
     def resources(self, call: Call) -> Response:
         text = call.request.param("$filter") or ""
         if "microsoft.keyvault/vaults" not in text.lower():
             return Response.of({"value": []})
         vaults = call.world.vaults.values()
-        return Response.of({"value": [{"id": v.id, "name": v.name, "type": "Microsoft.KeyVault/vaults", "location": v.location, "tags": v.tags} for v in vaults]})
+        return Response.of(
+            {
+                "value": [
+                    {
+                        "id": v.id,
+                        "name": v.name,
+                        "type": "Microsoft.KeyVault/vaults",
+                        "location": v.location,
+                        "tags": v.tags,
+                    }
+                    for v in vaults
+                ]
+            }
+        )
 
     # --- user-assigned identities
 
@@ -123,15 +165,29 @@ class General:
         new = identifier.lower() not in call.world.user_identities
         if new:
             principal = call.world.new_managed_identity(call.groups["name"], identifier)
-            made = UserIdentity(identifier, call.groups["name"], str(body.get("location")), principal.object_id, principal.app_id)
+            made = UserIdentity(
+                identifier, call.groups["name"], str(body.get("location")), principal.object_id, principal.app_id
+            )
             call.world.user_identities[identifier.lower()] = made
-        return Response.of(self._identity(call, call.world.user_identities[identifier.lower()]), 201 if new else 200, write=new)
+        return Response.of(
+            self._identity(call, call.world.user_identities[identifier.lower()]), 201 if new else 200, write=new
+        )
 
     @staticmethod
     def _identity(call: Call, identity: UserIdentity) -> dict[str, t.Any]:
-        properties = {"tenantId": call.world.tenant_id, "principalId": identity.principal_id, "clientId": identity.client_id}
+        properties = {
+            "tenantId": call.world.tenant_id,
+            "principalId": identity.principal_id,
+            "clientId": identity.client_id,
+        }
         kind = "Microsoft.ManagedIdentity/userAssignedIdentities"
-        return {"id": identity.id, "name": identity.name, "type": kind, "location": identity.location, "properties": properties}
+        return {
+            "id": identity.id,
+            "name": identity.name,
+            "type": kind,
+            "location": identity.location,
+            "properties": properties,
+        }
 
     # --- attestation authorities
 
@@ -142,7 +198,11 @@ class General:
             "name": f"shared{code}",
             "type": "Microsoft.Attestation/attestationProviders",
             "location": location,
-            "properties": {"trustModel": "AAD", "status": "Ready", "attestUri": f"https://shared{code}.{code}.attest.azure.net"},
+            "properties": {
+                "trustModel": "AAD",
+                "status": "Ready",
+                "attestUri": f"https://shared{code}.{code}.attest.azure.net",
+            },
         }
 
     def default_provider(self, call: Call) -> Response:

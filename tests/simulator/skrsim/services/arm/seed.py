@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from ...core.world import Principal, RoleAssignment, VirtualMachine, World
+from ...core.world import Principal, RoleAssignment, UserIdentity, VirtualMachine, World
 from . import roles
 
 
@@ -15,7 +15,9 @@ def vm(
     world: World, name: str, group: str, location: str, debug: bool = False, secure_boot: bool = True
 ) -> VirtualMachine:
     """A running confidential VM without identity."""
-    made = VirtualMachine(name, world.subscription_id, group, location, world.guid(), debug=debug, secure_boot=secure_boot)
+    made = VirtualMachine(
+        name, world.subscription_id, group, location, world.guid(), debug=debug, secure_boot=secure_boot
+    )
     world.vms[name] = made
     return made
 
@@ -30,3 +32,6 @@ def application(world: World, name: str, secret: str, role_names: tuple[str, ...
         assignment = RoleAssignment(world.guid(), scope, role.id, made.object_id, "ServicePrincipal", 0.0, 0.0)
         world.role_assignments[assignment.id.lower()] = assignment
     return made
+
+
+__all__ = ["UserIdentity", "application", "resource_group", "vm"]

@@ -11,7 +11,16 @@ from ...core.world import AccessPolicy, Vault
 from .call import Call, Route, route
 from .errors import known, refuse
 
-VERSIONS = ("2022-07-01", "2023-02-01", "2023-07-01", "2024-11-01", "2024-12-01-preview", "2025-05-01", "2026-02-01", "2026-05-15")
+VERSIONS = (
+    "2022-07-01",
+    "2023-02-01",
+    "2023-07-01",
+    "2024-11-01",
+    "2024-12-01-preview",
+    "2025-05-01",
+    "2026-02-01",
+    "2026-05-15",
+)
 BODY = ("location", "tags", "properties", "id", "name", "type", "systemData")
 PROPERTIES = (
     "tenantId", "sku", "accessPolicies", "vaultUri", "enabledForDeployment", "enabledForDiskEncryption",
@@ -63,7 +72,9 @@ class Vaults:
     def list_group(self, call: Call) -> Response:
         group = call.group_id()
         call.needs("Microsoft.KeyVault/vaults/read", group)
-        return call.page([document(v) for v in call.world.vaults.values() if v.id.lower().startswith(group.lower() + "/")], 25)
+        return call.page(
+            [document(v) for v in call.world.vaults.values() if v.id.lower().startswith(group.lower() + "/")], 25
+        )
 
     def list_all(self, call: Call) -> Response:
         call.needs("Microsoft.KeyVault/vaults/read", f"/subscriptions/{call.world.subscription_id}")
@@ -129,14 +140,18 @@ class Vaults:
     def _apply(self, call: Call, vault: Vault, properties: dict[str, t.Any], new: bool) -> None:
         """Check all, then set all: a refused request changes nothing."""
         sku = properties.get("sku")
-        if sku is not None and (sku.get("family") != "A" or str(sku.get("name")).lower() not in ("standard", "premium")):
+        if sku is not None and (
+            sku.get("family") != "A" or str(sku.get("name")).lower() not in ("standard", "premium")
+        ):
             raise refuse(400, "BadRequest", f"The sku {sku} is not valid.")
         if properties.get("tenantId", call.world.tenant_id) != call.world.tenant_id:
             raise refuse(400, "BadRequest", "The tenant of the vault is not the tenant of the subscription.")
         if properties.get("enablePurgeProtection") is False:
             raise refuse(400, "BadRequest", 'The property "enablePurgeProtection" cannot be set to false.')
         if properties.get("enableSoftDelete") is False:
-            raise refuse(400, "BadRequest", 'The property "enableSoftDelete" can be set to false only for creating new vault.')
+            raise refuse(
+                400, "BadRequest", 'The property "enableSoftDelete" can be set to false only for creating new vault.'
+            )
         days = properties.get("softDeleteRetentionInDays", vault.retention_days)
         if not 7 <= days <= 90:
             raise refuse(400, "BadRequest", "softDeleteRetentionInDays must be from 7 to 90.")
@@ -210,7 +225,12 @@ class Vaults:
         for permission in permissions.get("keys") or []:
             if str(permission).lower() not in KEY_PERMISSIONS:
                 raise refuse(400, "BadRequest", f"The key permission '{permission}' is not valid.")
-        return AccessPolicy(vault.tenant_id, str(entry["objectId"]), {k: list(v or []) for k, v in permissions.items()}, entry.get("applicationId"))
+        return AccessPolicy(
+            vault.tenant_id,
+            str(entry["objectId"]),
+            {k: list(v or []) for k, v in permissions.items()},
+            entry.get("applicationId"),
+        )
 
     # --- deletion
 
@@ -224,7 +244,9 @@ class Vaults:
     def _recover(self, call: Call, name: str, group: str) -> Response:
         vault = call.world.deleted_vaults.get(name.lower())
         if vault is None or not vault.id.lower().startswith(group.lower() + "/"):
-            raise refuse(404, "SoftDeletedVaultDoesNotExist", "A soft deleted vault with the given name does not exist.")
+            raise refuse(
+                404, "SoftDeletedVaultDoesNotExist", "A soft deleted vault with the given name does not exist."
+            )
         vault.deleted_at = None
         call.world.vaults[name.lower()] = call.world.deleted_vaults.pop(name.lower())
         return Response.of(document(vault), 200, write=True)
@@ -241,7 +263,9 @@ class Vaults:
         return call.page([deleted_document(vault) for vault in call.world.deleted_vaults.values()], 25)
 
     def purge(self, call: Call) -> Response:
-        call.needs("Microsoft.KeyVault/locations/deletedVaults/purge/action", f"/subscriptions/{call.world.subscription_id}")
+        call.needs(
+            "Microsoft.KeyVault/locations/deletedVaults/purge/action", f"/subscriptions/{call.world.subscription_id}"
+        )
         vault = call.world.deleted_vaults.get(call.groups["vault"].lower())
         if vault is None:
             raise refuse(404, "DeletedVaultNotFound", f"The deleted vault '{call.groups['vault']}' was not found.")
@@ -257,14 +281,26 @@ class Vaults:
         body = known(call.body(), ("name", "type"), "VaultCheckNameAvailabilityParameters")
         name = str(body.get("name", ""))
         if not NAME.fullmatch(name):
-            return Response.of({"nameAvailable": False, "reason": "AccountNameInvalid", "message": "The vault name is invalid."})
+            return Response.of(
+                {"nameAvailable": False, "reason": "AccountNameInvalid", "message": "The vault name is invalid."}
+            )
         if name.lower() in call.world.vaults or name.lower() in call.world.deleted_vaults:
-            return Response.of({"nameAvailable": False, "reason": "AlreadyExists", "message": f"The vault name '{name}' is already in use."})
+            return Response.of(
+                {
+                    "nameAvailable": False,
+                    "reason": "AlreadyExists",
+                    "message": f"The vault name '{name}' is already in use.",
+                }
+            )
         return Response.of({"nameAvailable": True})
 
 
 def entry_document(entry: AccessPolicy) -> dict[str, t.Any]:
-    found: dict[str, t.Any] = {"tenantId": entry.tenant_id, "objectId": entry.object_id, "permissions": entry.permissions}
+    found: dict[str, t.Any] = {
+        "tenantId": entry.tenant_id,
+        "objectId": entry.object_id,
+        "permissions": entry.permissions,
+    }
     return found | ({"applicationId": entry.application_id} if entry.application_id else {})
 
 
@@ -301,5 +337,10 @@ def deleted_document(vault: Vault) -> dict[str, t.Any]:
         "id": f"{base}/{vault.name}",
         "name": vault.name,
         "type": "Microsoft.KeyVault/deletedVaults",
-        "properties": {"vaultId": vault.id, "location": vault.location, "tags": vault.tags, "purgeProtectionEnabled": vault.purge_protection},
+        "properties": {
+            "vaultId": vault.id,
+            "location": vault.location,
+            "tags": vault.tags,
+            "purgeProtectionEnabled": vault.purge_protection,
+        },
     }

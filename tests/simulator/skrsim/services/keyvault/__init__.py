@@ -90,7 +90,11 @@ class KeyVaultService:
     async def handle(self, request: Request) -> Response:
         vault = self._vault(request.host)
         assert vault is not None
-        headers = {"x-ms-keyvault-region": vault.location, "x-ms-request-id": self.world.guid(), "x-ms-keyvault-service-version": "1.9.0.0"}
+        headers = {
+            "x-ms-keyvault-region": vault.location,
+            "x-ms-request-id": self.world.guid(),
+            "x-ms-keyvault-service-version": "1.9.0.0",
+        }
         try:
             response = await self._answer(request, vault)
         except Refusal as refusal:
@@ -117,7 +121,12 @@ class KeyVaultService:
         if chosen.handler is None:
             return await release.release(call, clause)
         response = await chosen.handler(call)
-        return Response(response.status, response.body, response.headers, {"principal": principal.object_id, "clause": clause, **response.audit})
+        return Response(
+            response.status,
+            response.body,
+            response.headers,
+            {"principal": principal.object_id, "clause": clause, **response.audit},
+        )
 
 
 def service(world: World) -> KeyVaultService:

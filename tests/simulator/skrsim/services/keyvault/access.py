@@ -33,7 +33,12 @@ DATA_ACTIONS = {
 def firewall(vault: Vault, request: Request) -> None:
     acls = vault.network_acls or {}
     if vault.public_network_access == "Disabled":
-        raise refuse(403, "Forbidden", "Public network access is disabled and request is not from a trusted service nor via an approved private link.", "ForbiddenByConnection")
+        raise refuse(
+            403,
+            "Forbidden",
+            "Public network access is disabled and request is not from a trusted service nor via an approved private link.",
+            "ForbiddenByConnection",
+        )
     if acls.get("defaultAction", "Allow") != "Deny":
         return
     address = ipaddress.ip_address(request.client_address)
@@ -56,7 +61,13 @@ def authenticate(world: World, vault: Vault, request: Request) -> tuple[Principa
     }
     scheme, _space, token = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not token:
-        raise refuse(401, "Unauthorized", "AKV10000: Request is missing a Bearer or PoP token.", headers=challenge, clause="vault.challenge")
+        raise refuse(
+            401,
+            "Unauthorized",
+            "AKV10000: Request is missing a Bearer or PoP token.",
+            headers=challenge,
+            clause="vault.challenge",
+        )
     try:
         claims = world.services["entra"].verify(token, (AUDIENCE,))
     except TokenError as error:
@@ -69,7 +80,9 @@ def authenticate(world: World, vault: Vault, request: Request) -> tuple[Principa
     return world.principals[claims["oid"]], claims
 
 
-def authorize(world: World, vault: Vault, key: str, permission: str, principal: Principal, claims: dict[str, t.Any]) -> str:
+def authorize(
+    world: World, vault: Vault, key: str, permission: str, principal: Principal, claims: dict[str, t.Any]
+) -> str:
     """The clause that allows the operation; raises Refusal when none does."""
     now = world.clock.now()
     if vault.rbac:

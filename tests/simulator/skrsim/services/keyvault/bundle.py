@@ -37,10 +37,17 @@ def jwk(vault: Vault, key: Key, version: KeyVersion) -> dict[str, t.Any]:
     if isinstance(public, rsa.RSAPublicKey):
         numbers = public.public_numbers()
         # A leading zero byte in the exponent is how vaults write it.
-        return found | {"n": b64u(numbers.n.to_bytes(public.key_size // 8, "big")), "e": b64u(numbers.e.to_bytes(4, "big"))}
+        return found | {
+            "n": b64u(numbers.n.to_bytes(public.key_size // 8, "big")),
+            "e": b64u(numbers.e.to_bytes(4, "big")),
+        }
     point = public.public_numbers()
     size = (public.curve.key_size + 7) // 8
-    return found | {"crv": version.curve, "x": b64u(point.x.to_bytes(size, "big")), "y": b64u(point.y.to_bytes(size, "big"))}
+    return found | {
+        "crv": version.curve,
+        "x": b64u(point.x.to_bytes(size, "big")),
+        "y": b64u(point.y.to_bytes(size, "big")),
+    }
 
 
 def attributes(vault: Vault, key: Key, version: KeyVersion) -> dict[str, t.Any]:
@@ -61,7 +68,11 @@ def attributes(vault: Vault, key: Key, version: KeyVersion) -> dict[str, t.Any]:
 
 def policy_member(key: Key) -> dict[str, t.Any]:
     assert key.release_policy is not None
-    return {"contentType": key.policy_content_type, "data": policy.encoded(key.release_policy), "immutable": key.policy_immutable}
+    return {
+        "contentType": key.policy_content_type,
+        "data": policy.encoded(key.release_policy),
+        "immutable": key.policy_immutable,
+    }
 
 
 def whole(vault: Vault, key: Key, version: KeyVersion) -> dict[str, t.Any]:

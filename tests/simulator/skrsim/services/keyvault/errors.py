@@ -9,7 +9,13 @@ from ...core.messages import Refusal
 
 
 def refuse(
-    status: int, code: str, message: str, inner: str = "", headers: dict[str, str] | None = None, clause: str = "", **audit: t.Any
+    status: int,
+    code: str,
+    message: str,
+    inner: str = "",
+    headers: dict[str, str] | None = None,
+    clause: str = "",
+    **audit: t.Any,
 ) -> Refusal:
     error: dict[str, t.Any] = {"code": code, "message": message}
     if inner:

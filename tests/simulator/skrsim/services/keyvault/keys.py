@@ -21,7 +21,18 @@ OPS = {"encrypt", "decrypt", "sign", "verify", "wrapKey", "unwrapKey", "import",
 CREATE = ("kty", "key_size", "public_exponent", "key_ops", "attributes", "tags", "crv", "release_policy")
 IMPORT = ("Hsm", "hsm", "key", "attributes", "tags", "release_policy")
 UPDATE = ("key_ops", "attributes", "tags", "release_policy")
-ATTRIBUTES = ("enabled", "nbf", "exp", "exportable", "created", "updated", "recoveryLevel", "recoverableDays", "hsmPlatform", "attestation")
+ATTRIBUTES = (
+    "enabled",
+    "nbf",
+    "exp",
+    "exportable",
+    "created",
+    "updated",
+    "recoveryLevel",
+    "recoverableDays",
+    "hsmPlatform",
+    "attestation",
+)
 POLICY = ("contentType", "data", "immutable")
 JWK = ("kid", "kty", "key_ops", "n", "e", "d", "dp", "dq", "qi", "p", "q", "k", "key_hsm", "crv", "x", "y")
 _DEFAULT_OPS = {"RSA": ["encrypt", "decrypt", "sign", "verify", "wrapKey", "unwrapKey"], "EC": ["sign", "verify"]}
@@ -82,7 +93,11 @@ async def import_(call: Call) -> Response:
 
 def _needs_hsm(call: Call, kty: str) -> None:
     if kty.endswith("-HSM") and call.vault.sku != "premium":
-        raise bad("HSM protected keys are not supported by vaults of the standard SKU.") if not call.exportable_asked() else skr(1001)
+        raise (
+            bad("HSM protected keys are not supported by vaults of the standard SKU.")
+            if not call.exportable_asked()
+            else skr(1001)
+        )
 
 
 def _exportable(call: Call, body: dict[str, t.Any], kty: str) -> tuple[bool, dict[str, t.Any] | None]:
@@ -142,7 +157,9 @@ def _from_jwk(jwk: dict[str, t.Any]) -> t.Any:
         names = ("p", "q", "d", "dp", "dq", "qi")
         return rsa.RSAPrivateNumbers(*(number(name) for name in names), public).private_key()
     curve = bundle.CURVES[jwk["crv"]]()
-    return ec.EllipticCurvePrivateNumbers(number("d"), ec.EllipticCurvePublicNumbers(number("x"), number("y"), curve)).private_key()
+    return ec.EllipticCurvePrivateNumbers(
+        number("d"), ec.EllipticCurvePublicNumbers(number("x"), number("y"), curve)
+    ).private_key()
 
 
 def _store(
@@ -238,7 +255,19 @@ async def rotate(call: Call) -> Response:
     size = {"key_size": last.private.key_size} if last.kty.startswith("RSA") else {"crv": last.curve}
     material, curve = await _generate(size, last.kty)
     now = int(call.now)
-    version = KeyVersion(call.world.hex(32), last.kty, material, list(last.key_ops), now, now, True, last.nbf, last.exp, dict(last.tags), curve)
+    version = KeyVersion(
+        call.world.hex(32),
+        last.kty,
+        material,
+        list(last.key_ops),
+        now,
+        now,
+        True,
+        last.nbf,
+        last.exp,
+        dict(last.tags),
+        curve,
+    )
     key.versions.append(version)
     return Response.of(bundle.whole(call.vault, key, version), write=True)
 
@@ -247,9 +276,16 @@ async def rotation_policy(call: Call) -> Response:
     key = call.key()
     if call.request.method == "PUT":
         key.rotation_policy = known(call.body(), ("id", "lifetimeActions", "attributes"))
-        return Response.of({"id": f"{bundle.base_url(call.vault)}/keys/{key.name}/rotationpolicy", **key.rotation_policy}, write=True)
-    default = {"lifetimeActions": [{"trigger": {"timeBeforeExpiry": "P30D"}, "action": {"type": "Notify"}}], "attributes": {}}
-    return Response.of({"id": f"{bundle.base_url(call.vault)}/keys/{key.name}/rotationpolicy", **(key.rotation_policy or default)})
+        return Response.of(
+            {"id": f"{bundle.base_url(call.vault)}/keys/{key.name}/rotationpolicy", **key.rotation_policy}, write=True
+        )
+    default = {
+        "lifetimeActions": [{"trigger": {"timeBeforeExpiry": "P30D"}, "action": {"type": "Notify"}}],
+        "attributes": {},
+    }
+    return Response.of(
+        {"id": f"{bundle.base_url(call.vault)}/keys/{key.name}/rotationpolicy", **(key.rotation_policy or default)}
+    )
 
 
 # --- deletion
@@ -298,6 +334,11 @@ async def recover(call: Call) -> Response:
 async def purge(call: Call) -> Response:
     key = _deleted(call)
     if call.vault.purge_protection:
-        raise refuse(403, "Forbidden", "Operation \"purge\" is not allowed because purge protection is enabled for this vault.", "ForbiddenByPolicy")
+        raise refuse(
+            403,
+            "Forbidden",
+            'Operation "purge" is not allowed because purge protection is enabled for this vault.',
+            "ForbiddenByPolicy",
+        )
     del call.world.deleted_keys[call.slot(key.name)]
     return Response(204, audit={"write": True})

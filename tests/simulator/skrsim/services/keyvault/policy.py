@@ -38,7 +38,11 @@ def _filled(value: t.Any) -> bool:
 
 
 def _rule(rule: t.Any) -> dict[str, t.Any]:
-    if not isinstance(rule, dict) or not isinstance(rule.get("authority"), str) or not rule["authority"].startswith("https://"):
+    if (
+        not isinstance(rule, dict)
+        or not isinstance(rule.get("authority"), str)
+        or not rule["authority"].startswith("https://")
+    ):
         raise bad("Key Release Policy: each rule needs an 'authority' that is an https URL.")
     rest = {name: value for name, value in rule.items() if name != "authority"}
     return {"authority": rule["authority"], **_conditions(rest)}
@@ -126,4 +130,8 @@ def _compare(operator: str, wanted: t.Any, found: t.Any) -> bool:
         return same == (operator == "equals")
     if not numbers:
         return False
-    return bool({"less": found < wanted, "lessOrEquals": found <= wanted, "greater": found > wanted}.get(operator, found >= wanted))
+    return bool(
+        {"less": found < wanted, "lessOrEquals": found <= wanted, "greater": found > wanted}.get(
+            operator, found >= wanted
+        )
+    )

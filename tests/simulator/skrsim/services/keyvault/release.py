@@ -30,7 +30,17 @@ ALGORITHMS: dict[str, t.Callable[[], hashes.HashAlgorithm]] = {
     "RSA_AES_KEY_WRAP_384": hashes.SHA384,
 }
 FAULTS = frozenset(
-    {"tamper", "swap_key", "untrusted_chain", "wrong_nonce", "wrong_enc", "broken_kwp", "unsigned", "unverifiable", "wrong_name"}
+    {
+        "tamper",
+        "swap_key",
+        "untrusted_chain",
+        "wrong_nonce",
+        "wrong_enc",
+        "broken_kwp",
+        "unsigned",
+        "unverifiable",
+        "wrong_name",
+    }
 )
 
 
@@ -65,7 +75,11 @@ async def release(call: Call, clause: str) -> Response:
     kid, public = encryption_key(claims)
     answer = await asyncio.to_thread(_answer, call, key, version, str(algorithm), body.get("nonce"), kid, public, fault)
     return Response.of(
-        {"value": answer}, clause=f"{clause}; {why}", principal=call.principal.object_id, key=key.name, version=version.version
+        {"value": answer},
+        clause=f"{clause}; {why}",
+        principal=call.principal.object_id,
+        key=key.name,
+        version=version.version,
     )
 
 
@@ -86,7 +100,11 @@ def _answer(
         key, shown = other, version
     enc = "CKM_RSA_AES_KEY_WRAP" if action == "wrong_enc" and algorithm != "CKM_RSA_AES_KEY_WRAP" else algorithm
     wrapped = wrap(version.private, enc, public, broken=action == "broken_kwp")
-    hsm = {"schema_version": "1.0", "header": {"kid": kid, "alg": "dir", "enc": enc}, "ciphertext": bundle.b64u(wrapped)}
+    hsm = {
+        "schema_version": "1.0",
+        "header": {"kid": kid, "alg": "dir", "enc": enc},
+        "ciphertext": bundle.b64u(wrapped),
+    }
     base = f"{bundle.base_url(call.vault)}/keys/{key.name}"
     request: dict[str, t.Any] = {
         "api-version": call.request.param("api-version"),
@@ -97,7 +115,12 @@ def _answer(
         request["nonce"] = "another" if action == "wrong_nonce" else nonce
     released = {name: value for name, value in bundle.policy_member(key).items() if name != "contentType"}
     jwk = {**bundle.jwk(call.vault, key, shown), "key_hsm": bundle.b64u(_json(hsm))}
-    inner = {"key": jwk, "attributes": bundle.attributes(call.vault, key, shown), "tags": shown.tags, "release_policy": released}
+    inner = {
+        "key": jwk,
+        "attributes": bundle.attributes(call.vault, key, shown),
+        "tags": shown.tags,
+        "release_policy": released,
+    }
     return _sign(call, {"request": request, "response": {"key": inner}}, action)
 
 
@@ -106,7 +129,9 @@ def wrap(private: t.Any, algorithm: str, public: rsa.RSAPublicKey, broken: bool 
     kek = os.urandom(32)
     digest = ALGORITHMS[algorithm]
     sealed = public.encrypt(kek, padding.OAEP(mgf=padding.MGF1(digest()), algorithm=digest(), label=None))
-    der = private.private_bytes(serialization.Encoding.DER, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    der = private.private_bytes(
+        serialization.Encoding.DER, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
     body = bytearray(aes_key_wrap_with_padding(kek, der))
     if broken:
         body[-1] ^= 1
@@ -138,5 +163,3 @@ def _sign(call: Call, payload: dict[str, t.Any], action: str) -> str:
 
 def _json(document: t.Any) -> bytes:
     return json.dumps(document, separators=(",", ":")).encode()
-
-

@@ -42,7 +42,10 @@ async def claims_of(world: World, key: Key, token: str) -> dict[str, t.Any]:
     except (ValueError, KeyError, TypeError):
         raise unverified("malformed") from None
     assert key.release_policy is not None
-    authority = next((rule["authority"] for rule in key.release_policy["anyOf"] if same_authority(rule["authority"], str(issuer))), None)
+    authority = next(
+        (rule["authority"] for rule in key.release_policy["anyOf"] if same_authority(rule["authority"], str(issuer))),
+        None,
+    )
     if authority is None:
         # Which of the two known texts the service has here is not published.
         raise refuse(
@@ -91,6 +94,8 @@ def encryption_key(claims: dict[str, t.Any]) -> tuple[str, rsa.RSAPublicKey]:
     for entry in keys if isinstance(keys, list) else []:
         usable = entry.get("key_use") == "enc" or entry.get("use") == "enc" or "encrypt" in (entry.get("key_ops") or [])
         if entry.get("kty") == "RSA" and entry.get("kid") and usable:
-            numbers = rsa.RSAPublicNumbers(int.from_bytes(unb64u(entry["e"]), "big"), int.from_bytes(unb64u(entry["n"]), "big"))
+            numbers = rsa.RSAPublicNumbers(
+                int.from_bytes(unb64u(entry["e"]), "big"), int.from_bytes(unb64u(entry["n"]), "big")
+            )
             return str(entry["kid"]), numbers.public_key()
     raise unverified("no_encryption_key")

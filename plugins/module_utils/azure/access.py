@@ -1,0 +1,248 @@
+# -*- coding: utf-8 -*-
+# Copyright (c) 2026, confidential.azure_skr contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The release permission: an entry in the vault's access policies, or an Azure role assignment."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+import typing as t
+import uuid
+
+from ..policy.failure import SkrFailure
+from . import vault as vaults
+from .clients import SAFE_TO_REPEAT, Connection, errors, wire
+from .plan import Plan
+
+ROLE = "Key Vault Crypto Service Release User"
+ROLE_ID = "08bbd89e-9f13-488c-ac41-acfcb10c90ab"
+# Names of our assignments: the same grant has the same name everywhere, so that two runs at once make one.
+_NAMESPACE = uuid.UUID("6f1d7c8e-6f0b-4b52-9d43-2f6a2f0c5a11")
+_POLL = 2.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Wanted:
+    """Who shall (or shall not) be allowed to release. ``grant_model``: auto, access_policy or rbac."""
+
+    vault_name: str
+    resource_group: str
+    principals: t.Tuple[str, ...]
+    grant_model: str = "auto"
+    scope: str = "vault"
+    key_name: t.Optional[str] = None
+    present: bool = True
+    wait: bool = True
+    wait_timeout: float = 120.0
+
+
+def ensure(connection: Connection, wanted: Wanted, check_mode: bool) -> t.Dict[str, t.Any]:
+    """Grant or revoke; returns the module's result. Raises SkrFailure."""
+    check(wanted)
+    found = vaults.get(connection, wanted.resource_group, wanted.vault_name)
+    if found is None:
+        raise SkrFailure(
+            "resource_not_found", f"There is no vault {wanted.vault_name} in resource group {wanted.resource_group}."
+        )
+    model = choose_model(wanted.grant_model, found)
+    room = _AccessPolicies(connection, wanted, found) if model == "access_policy" else _Roles(connection, wanted, found)
+    held = room.held()
+    plan = plan_grant(wanted, held, model, room.where)
+    start = time.monotonic()
+    if plan.changed and not check_mode:
+        room.apply(sorted(_difference(wanted, held)))
+        if wanted.wait:
+            _await_record(room, wanted)
+    return {
+        **plan.result(),
+        "grant_model": model,
+        "scope": room.where,
+        "waited_s": round(time.monotonic() - start, 1) if plan.changed and not check_mode else 0.0,
+        "principals": [
+            {
+                "principal_id": entry,
+                "granted": wanted.present,
+                "changed": entry.lower() in _difference(wanted, held),
+                "via": model,
+            }
+            for entry in wanted.principals
+        ],
+    }
+
+
+def check(wanted: Wanted) -> None:
+    """Refuse what cannot work before anything is asked."""
+    for entry in wanted.principals:
+        try:
+            uuid.UUID(entry)
+        except ValueError:
+            raise _invalid("principals", entry, "an object id (GUID) of an identity") from None
+    if wanted.scope == "key" and not wanted.key_name:
+        raise _invalid("key_name", wanted.key_name, "the name of a key, because scope is key")
+
+
+def _invalid(option: str, found: t.Any, wanted: str) -> SkrFailure:
+    return SkrFailure("invalid_input", f"{option} is {found!r}, wanted {wanted}.", {"option": option})
+
+
+def choose_model(asked: str, found: t.Mapping[str, t.Any]) -> str:
+    """The model the vault uses; asking for the other one would be a grant without effect."""
+    uses = "rbac" if found["properties"].get("enableRbacAuthorization") else "access_policy"
+    if asked not in ("auto", uses):
+        raise SkrFailure(
+            "grant_model_mismatch",
+            f"grant_model is {asked}, but the vault {found['name']} uses {uses}.",
+            {"option": "grant_model", "found": asked, "wanted": uses},
+        )
+    return uses
+
+
+def _difference(wanted: Wanted, held: t.AbstractSet[str]) -> t.Set[str]:
+    asked = {entry.lower() for entry in wanted.principals}
+    return asked - held if wanted.present else asked & held
+
+
+def plan_grant(wanted: Wanted, held: t.AbstractSet[str], model: str, where: str) -> Plan:
+    """Which of the principals change; entries of others are no part of it."""
+    asked = {entry.lower() for entry in wanted.principals}
+    before = {"grant_model": model, "scope": where, "release": sorted(asked & held)}
+    if not _difference(wanted, held):
+        return Plan("none", before, before)
+    return Plan("update", before, {**before, "release": sorted(asked) if wanted.present else []})
+
+
+class _Room(t.Protocol):
+    where: str
+
+    def held(self) -> t.Set[str]: ...
+
+    def apply(self, principals: t.Sequence[str]) -> None: ...
+
+
+class _AccessPolicies:
+    """One write for all principals; the service adds to and takes from entries without touching others."""
+
+    def __init__(self, connection: Connection, wanted: Wanted, found: t.Mapping[str, t.Any]) -> None:
+        self._connection, self._wanted = connection, wanted
+        self._found: t.Optional[t.Mapping[str, t.Any]] = found
+        self.where = str(found["id"])
+
+    def held(self) -> t.Set[str]:
+        found = (
+            self._found
+            or vaults.get(self._connection, self._wanted.resource_group, self._wanted.vault_name)
+            or {"properties": {}}
+        )
+        self._found = None
+        held = set()
+        for entry in found["properties"].get("accessPolicies") or []:
+            permissions = {str(name).lower() for name in entry.get("permissions", {}).get("keys") or []}
+            if permissions & {"release", "all"} and not entry.get("applicationId"):
+                held.add(str(entry["objectId"]).lower())
+        self._tenant = str(found["properties"].get("tenantId"))
+        return held
+
+    def apply(self, principals: t.Sequence[str]) -> None:
+        permissions = {"keys": ["release"], "secrets": [], "certificates": []}
+        entries = [{"tenantId": self._tenant, "objectId": entry, "permissions": permissions} for entry in principals]
+        operation = "add" if self._wanted.present else "remove"
+        with errors(f"the access policies of vault {self._wanted.vault_name}"):
+            self._connection.vaults.update_access_policy(
+                self._wanted.resource_group,
+                self._wanted.vault_name,
+                operation,
+                {"properties": {"accessPolicies": entries}},
+                **SAFE_TO_REPEAT,
+            )
+
+
+class _Roles:
+    """One assignment per principal; names are derived, so that a repetition is no second assignment."""
+
+    def __init__(self, connection: Connection, wanted: Wanted, found: t.Mapping[str, t.Any]) -> None:
+        self._connection, self._wanted = connection, wanted
+        self.where = str(found["id"]) + (f"/keys/{wanted.key_name}" if wanted.scope == "key" else "")
+        self._names: t.Dict[str, t.List[t.Tuple[str, str]]] = {}
+
+    def held(self) -> t.Set[str]:
+        """Principals with the role at the scope or above it."""
+        self._names = {}
+        with errors(f"the role assignments of {self.where}"):
+            for assignment in self._connection.role_assignments.list_for_scope(self.where, filter="atScope()"):
+                found = _assignment(wire(assignment))
+                if found["role"] == ROLE_ID:
+                    self._names.setdefault(found["principal"], []).append((found["scope"], found["name"]))
+        return set(self._names)
+
+    def apply(self, principals: t.Sequence[str]) -> None:
+        for entry in principals:
+            if self._wanted.present:
+                self._grant(entry)
+            else:
+                self._revoke(entry)
+
+    def _grant(self, principal: str) -> None:
+        from azure.core.exceptions import HttpResponseError
+
+        name = str(uuid.uuid5(_NAMESPACE, f"{self.where.lower()}|{principal}|{ROLE_ID}"))
+        subscription = self._connection.subscription_id
+        definition = f"/subscriptions/{subscription}/providers/Microsoft.Authorization/roleDefinitions/{ROLE_ID}"
+        properties = {"roleDefinitionId": definition, "principalId": principal, "principalType": "ServicePrincipal"}
+        deadline = time.monotonic() + self._wanted.wait_timeout
+        while True:
+            try:
+                with errors(f"the role '{ROLE}' for {principal}"):
+                    try:
+                        self._connection.role_assignments.create(
+                            self.where, name, {"properties": properties}, **SAFE_TO_REPEAT
+                        )
+                        return
+                    except HttpResponseError as error:
+                        if getattr(error.error, "code", "") == "RoleAssignmentExists":
+                            return  # the same grant under another name
+                        raise
+            except SkrFailure as failure:
+                # A new identity reaches the directory's replicas one after the other.
+                if failure.reason != "principal_not_found" or time.monotonic() + _POLL > deadline:
+                    raise
+            time.sleep(_POLL)
+
+    def _revoke(self, principal: str) -> None:
+        for scope, name in self._names.get(principal, []):
+            if scope.lower() != self.where.lower():
+                raise SkrFailure(
+                    "conflict",
+                    f"Principal {principal} has the role '{ROLE}' at {scope}, above {self.where}; it is not taken away here.",
+                )
+            with errors(f"the role '{ROLE}' of {principal}"):
+                self._connection.role_assignments.delete(scope, name, **SAFE_TO_REPEAT)
+
+
+def _assignment(document: t.Mapping[str, t.Any]) -> t.Dict[str, str]:
+    """The parts of an assignment, whichever generation of the SDK gave it."""
+    inner = document.get("properties") or document
+
+    def part(*names: str) -> str:
+        return str(next((inner[name] for name in names if inner.get(name)), ""))
+
+    return {
+        "name": str(document.get("name", "")),
+        "scope": part("scope"),
+        "principal": part("principalId", "principal_id").lower(),
+        "role": part("roleDefinitionId", "role_definition_id").rstrip("/").rpartition("/")[2].lower(),
+    }
+
+
+def _await_record(room: _Room, wanted: Wanted) -> None:
+    """Wait until the control plane shows every change. What the vault honours only the VM can observe."""
+    deadline = time.monotonic() + wanted.wait_timeout
+    while missing := _difference(wanted, room.held()):
+        if time.monotonic() + _POLL > deadline:
+            raise SkrFailure(
+                "wait_timeout",
+                f"After {wanted.wait_timeout:.0f} seconds {room.where} does not show the change for {', '.join(sorted(missing))}.",
+                {"principals": sorted(missing)},
+            )
+        time.sleep(_POLL)

@@ -1,0 +1,27 @@
+# -*- coding: utf-8 -*-
+# Copyright (c) 2026, confidential.azure_skr contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The argument spec that every controller-side module shares, as plain data."""
+
+from __future__ import annotations
+
+import typing as t
+
+from .credentials import SOURCES
+
+
+def azure_argument_spec() -> t.Dict[str, t.Any]:
+    """Credentials, cloud, proxy and CA; names as in azure.azcollection."""
+    return {
+        "auth_source": {"type": "str", "choices": list(SOURCES)},
+        "profile": {"type": "str"},
+        "subscription_id": {"type": "str"},
+        "tenant": {"type": "str"},
+        "client_id": {"type": "str"},
+        "secret": {"type": "str", "no_log": True},
+        "x509_certificate_path": {"type": "path"},
+        "cloud_environment": {"type": "str"},
+        "https_proxy": {"type": "str"},
+        "ca_path": {"type": "path"},
+    }

@@ -1,0 +1,228 @@
+# -*- coding: utf-8 -*-
+# Copyright (c) 2026, confidential.azure_skr contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""SDK clients on one transport policy, made when first used, and the translation of their errors."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import typing as t
+
+from ..policy.failure import SkrFailure
+from . import credentials
+
+USER_AGENT = "confidential.azure_skr"
+# Retries of one call that may be repeated safely; a 429 without Retry-After is otherwise not retried on POST and PATCH.
+SAFE_TO_REPEAT = {"retry_on_methods": ["GET", "HEAD", "PUT", "POST", "PATCH", "DELETE"], "retry_total": 5}
+# For calls whose repetition would make something twice.
+ONCE = {"retry_total": 0}
+
+
+@dataclasses.dataclass
+class Connection:
+    """The caller's access to Azure for one module run. Nothing is imported or asked before it is needed."""
+
+    login: credentials.Login
+    ca_path: t.Optional[str] = None
+    https_proxy: t.Optional[str] = None
+    _cache: t.Dict[str, t.Any] = dataclasses.field(default_factory=dict, repr=False)
+
+    def _transport(self) -> t.Dict[str, t.Any]:
+        """One transport for every client: connections are shared, proxy and CA apply to all."""
+        kwargs: t.Dict[str, t.Any] = {"user_agent": USER_AGENT}
+        if self.ca_path:
+            if not os.access(self.ca_path, os.R_OK):
+                raise SkrFailure(
+                    "invalid_input", f"ca_path is {self.ca_path!r}, wanted a readable PEM file.", {"option": "ca_path"}
+                )
+            kwargs["connection_verify"] = self.ca_path
+        if self.https_proxy:
+            kwargs["proxies"] = {"https": self.https_proxy, "http": self.https_proxy}
+        return kwargs
+
+    def _once(self, name: str, make: t.Callable[[], t.Any]) -> t.Any:
+        if name not in self._cache:
+            self._cache[name] = make()
+        return self._cache[name]
+
+    @property
+    def credential(self) -> t.Any:
+        return self._once("credential", lambda: credentials.credential(self.login, self._transport()))
+
+    @property
+    def subscription_id(self) -> str:
+        if not self.login.subscription_id:
+            raise SkrFailure(
+                "invalid_input",
+                "subscription_id is not set, wanted the id of an Azure subscription (or AZURE_SUBSCRIPTION_ID).",
+                {"option": "subscription_id"},
+            )
+        return self.login.subscription_id
+
+    def _management(self, package: str, module: str, name: str) -> t.Any:
+        def make() -> t.Any:
+            import importlib
+
+            try:
+                client = getattr(importlib.import_module(module), name)
+            except ImportError as error:
+                raise credentials.library_missing(package) from error
+            cloud = self.login.cloud
+            return client(
+                self.credential,
+                self.subscription_id,
+                base_url=cloud.resource_manager,
+                credential_scopes=[cloud.scope],
+                **self._transport(),
+            )
+
+        return self._once(package, make)
+
+    @property
+    def compute(self) -> t.Any:
+        return self._management("azure-mgmt-compute", "azure.mgmt.compute", "ComputeManagementClient")
+
+    @property
+    def vaults(self) -> t.Any:
+        return self._management("azure-mgmt-keyvault", "azure.mgmt.keyvault", "KeyVaultManagementClient").vaults
+
+    @property
+    def role_assignments(self) -> t.Any:
+        client = self._management(
+            "azure-mgmt-authorization", "azure.mgmt.authorization", "AuthorizationManagementClient"
+        )
+        return client.role_assignments
+
+    def keys(self, vault_uri: str) -> t.Any:
+        """The key client of one vault."""
+
+        def make() -> t.Any:
+            try:
+                from azure.keyvault.keys import KeyClient
+            except ImportError as error:
+                raise credentials.library_missing("azure-keyvault-keys") from error
+            return KeyClient(vault_uri, self.credential, **self._transport())
+
+        return self._once(f"keys {vault_uri}", make)
+
+    def caller(self) -> t.Dict[str, t.Any]:
+        """Claims of the caller's own token: ``oid`` and ``tid`` are what is read of it."""
+
+        def read() -> t.Dict[str, t.Any]:
+            import base64
+            import json
+
+            body = self.credential.get_token(self.login.cloud.scope).token.split(".")[1]
+            claims: t.Dict[str, t.Any] = json.loads(base64.urlsafe_b64decode(body + "=" * (-len(body) % 4)))
+            return {"oid": claims.get("oid"), "tid": claims.get("tid")}
+
+        with errors("the caller's token"):
+            return t.cast(t.Dict[str, t.Any], self._once("caller", read))
+
+
+def connection(options: t.Mapping[str, t.Any], environ: t.Optional[t.Mapping[str, str]] = None) -> Connection:
+    """The connection for a module's options."""
+    login = credentials.resolve(options, os.environ if environ is None else environ)
+    return Connection(login, options.get("ca_path"), options.get("https_proxy"))
+
+
+def wire(model: t.Any) -> t.Dict[str, t.Any]:
+    """An SDK model as a dictionary with the service's own names, whatever the generation of the SDK."""
+    if hasattr(model, "serialize"):
+        return t.cast(t.Dict[str, t.Any], model.serialize(keep_readonly=True))
+    return t.cast(t.Dict[str, t.Any], model.as_dict())
+
+
+@contextlib.contextmanager
+def errors(what: str) -> t.Iterator[None]:
+    """Turn the SDK's exceptions into SkrFailure; ``what`` names the resource in messages."""
+    try:
+        from azure.core import exceptions
+    except ImportError as error:
+        raise credentials.library_missing("azure-core") from error
+    try:
+        yield
+    except exceptions.ClientAuthenticationError as error:
+        raise _authentication(what, error) from error
+    except exceptions.HttpResponseError as error:
+        raise refusal(what, error) from error
+    except (exceptions.ServiceRequestError, exceptions.ServiceResponseError) as error:
+        text = str(error)
+        if "certificate verify failed" in text.lower():
+            raise SkrFailure(
+                "tls_untrusted", f"The certificate of {what} does not verify against the CA bundle in use."
+            ) from error
+        raise SkrFailure(
+            "network_unreachable", f"{what} cannot be reached.", {"error": type(error).__name__}
+        ) from error
+
+
+def _authentication(what: str, error: t.Any) -> SkrFailure:
+    import re
+
+    text = str(getattr(error, "message", error))
+    if "certificate verify failed" in text.lower():
+        return SkrFailure(
+            "tls_untrusted", "The certificate of the sign-in service does not verify against the CA bundle in use."
+        )
+    code = re.search(r"AADSTS\d+[^\n.]*", text)
+    detail = code.group(0) if code else "no detail given"
+    return SkrFailure("authentication_failed", f"The sign-in for {what} failed: {detail}.", {"detail": detail})
+
+
+def service_code(error: t.Any) -> t.Tuple[str, str, str]:
+    """Code, inner code and message of a service's error answer, each empty when there is none."""
+    inner = getattr(error, "error", None)
+    code = str(getattr(inner, "code", "") or "")
+    message = str(getattr(inner, "message", "") or "")
+    deeper = getattr(inner, "innererror", None)
+    inner_code = str(deeper.get("code", "")) if isinstance(deeper, dict) else ""
+    return code, inner_code, message
+
+
+def refusal(what: str, error: t.Any) -> SkrFailure:
+    """The failure for an error answer of Resource Manager or Key Vault."""
+    code, inner, message = service_code(error)
+    status = getattr(error, "status_code", None)
+    headers = getattr(getattr(error, "response", None), "headers", None) or {}
+    facts = {
+        "status": status,
+        "code": code,
+        "inner_code": inner,
+        "message": message[:500],
+        "request_id": headers.get("x-ms-request-id"),
+    }
+    text = message[:300] or type(error).__name__
+    skr = message.partition(":")[0]
+    reasons = {
+        "AKV.SKR.1001": "vault_sku",
+        "AKV.SKR.1003": "key_not_exportable",
+        "AKV.SKR.1004": "policy_missing",
+        "AKV.SKR.1005": "policy_on_plain_key",
+        "AKV.SKR.1006": "key_type_software",
+        "AKV.SKR.1020": "policy_immutable",
+        "AuthorizationFailed": "authorization_failed",
+        "LinkedAuthorizationFailed": "authorization_failed",
+        "PrincipalNotFound": "principal_not_found",
+        "VaultAlreadyExists": "vault_name_taken",
+        "ConflictError": "vault_name_taken",
+        "ObjectIsDeletedButRecoverable": "deleted_recoverable",
+        "ForbiddenByFirewall": "vault_firewall",
+        "ForbiddenByConnection": "vault_firewall",
+        "ForbiddenByRbac": "permission_missing",
+        "ForbiddenByPolicy": "permission_missing",
+        "AccessDenied": "permission_missing",
+    }
+    reason = reasons.get(skr) or reasons.get(inner) or reasons.get(code)
+    if reason is None:
+        reason = {
+            404: "resource_not_found",
+            409: "conflict",
+            412: "conflict",
+            429: "throttled",
+            200: "operation_failed",
+        }.get(t.cast(int, status), "service_error")
+    return SkrFailure(reason, f"{what}: {text}", facts)

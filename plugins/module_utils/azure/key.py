@@ -1,0 +1,366 @@
+# -*- coding: utf-8 -*-
+# Copyright (c) 2026, confidential.azure_skr contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""An exportable HSM key with its release policy: get, plan, apply."""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import datetime
+import hashlib
+import re
+import typing as t
+
+from ..policy import canonical, compare, model
+from ..policy.failure import SkrFailure
+from . import vault as vaults
+from .clients import ONCE, SAFE_TO_REPEAT, Connection, errors, service_code
+from .plan import Plan
+
+CONTENT_TYPE = "application/json; charset=utf-8"
+DEFAULT_SIZE, DEFAULT_CURVE = 3072, "P-256"
+_NAME = re.compile(r"[0-9a-zA-Z-]{1,127}")
+_URI = re.compile(r"https://([0-9a-zA-Z-]+)\.[0-9a-zA-Z.-]+(:\d+)?/?")
+
+
+@dataclasses.dataclass(frozen=True)
+class Wanted:
+    """The key as it shall be; None means: leave as it is (on creation: a default). Times are Unix seconds."""
+
+    vault_uri: str
+    name: str
+    release_policy: t.Optional[t.Any] = None
+    key_type: str = "RSA-HSM"
+    key_size: t.Optional[int] = None
+    curve: t.Optional[str] = None
+    key_ops: t.Optional[t.Tuple[str, ...]] = None
+    enabled: t.Optional[bool] = None
+    not_before: t.Optional[int] = None
+    expires_on: t.Optional[int] = None
+    tags: t.Optional[t.Dict[str, str]] = None
+    rotate: bool = False
+    deleted_action: str = "fail"
+
+
+def parse_time(option: str, text: t.Optional[str]) -> t.Optional[int]:
+    """ISO 8601 text with zone, or seconds since the epoch. Raises SkrFailure ``invalid_input``."""
+    if text in (None, ""):
+        return None
+    if str(text).isdigit():
+        return int(str(text))
+    moment: t.Optional[datetime.datetime]
+    try:
+        moment = datetime.datetime.fromisoformat(str(text).replace("Z", "+00:00"))
+    except ValueError:
+        moment = None
+    if moment is None or moment.tzinfo is None:
+        raise SkrFailure(
+            "invalid_input", f"{option} is {text!r}, wanted a time such as 2027-01-31T12:00:00Z.", {"option": option}
+        )
+    return int(moment.timestamp())
+
+
+def ensure(connection: Connection, wanted: Wanted, check_mode: bool) -> t.Dict[str, t.Any]:
+    """Make, update or rotate the key; returns the module's result. Raises SkrFailure."""
+    policy = check(wanted)
+    client = connection.keys(wanted.vault_uri)
+    found = get(client, wanted, connection, check_mode)
+    recovered = False
+    if found is None:
+        _check_sku(connection, wanted)
+        recovered = _deleted(client, wanted, check_mode)
+        if recovered and not check_mode:
+            found = get(client, wanted, connection, check_mode)
+    plan = plan_key(wanted, policy, found, recovered)
+    if plan.changed and not check_mode:
+        found = apply(client, wanted, plan)
+    result = plan.result()
+    if recovered:
+        result.setdefault("diff", {"before": {"state": "deleted"}, "after": {"state": "recovered"}})
+        result["changed"] = True
+    if found is not None:
+        result.update(facts(found))
+        result["versions"] = versions(client, wanted.name)
+    return {**result, "key_name": wanted.name, "vault_uri": wanted.vault_uri.rstrip("/")}
+
+
+def check(wanted: Wanted) -> t.Optional[model.Policy]:
+    """Refuse what cannot work before anything is asked; returns the parsed policy."""
+    if not _URI.fullmatch(wanted.vault_uri):
+        raise _invalid("vault_uri", wanted.vault_uri, "an https URL such as https://myvault.vault.azure.net")
+    if not _NAME.fullmatch(wanted.name):
+        raise _invalid("key_name", wanted.name, "1 to 127 letters, digits and hyphens")
+    if wanted.key_type == "RSA-HSM" and wanted.curve:
+        raise _invalid("curve", wanted.curve, "nothing, because key_type is RSA-HSM")
+    if wanted.key_type == "EC-HSM" and wanted.key_size:
+        raise _invalid("key_size", wanted.key_size, "nothing, because key_type is EC-HSM")
+    if wanted.key_size not in (None, 2048, 3072, 4096):
+        raise _invalid("key_size", wanted.key_size, "2048, 3072 or 4096")
+    if wanted.not_before and wanted.expires_on and wanted.not_before >= wanted.expires_on:
+        raise _invalid("expires_on", wanted.expires_on, f"a time after not_before ({wanted.not_before})")
+    return model.parse(wanted.release_policy) if wanted.release_policy is not None else None
+
+
+def _invalid(option: str, found: t.Any, wanted: str) -> SkrFailure:
+    return SkrFailure("invalid_input", f"{option} is {found!r}, wanted {wanted}.", {"option": option})
+
+
+def get(client: t.Any, wanted: Wanted, connection: Connection, check_mode: bool) -> t.Optional[t.Any]:
+    """The key's latest version; None when there is none.
+
+    In check mode a vault that does not exist yet counts as one without keys, because its name does not resolve.
+    """
+    from azure.core.exceptions import ResourceNotFoundError
+
+    try:
+        with errors(f"key {wanted.name}"):
+            try:
+                return client.get_key(wanted.name)
+            except ResourceNotFoundError:
+                return None
+    except SkrFailure as failure:
+        if failure.reason == "network_unreachable" and check_mode and connection.login.subscription_id:
+            if vaults.find(connection, _vault_name(wanted)) is None:
+                return None
+        raise
+
+
+def _vault_name(wanted: Wanted) -> str:
+    found = _URI.fullmatch(wanted.vault_uri)
+    assert found is not None
+    return found[1]
+
+
+def _check_sku(connection: Connection, wanted: Wanted) -> None:
+    """Before a key is made: the vault must be Premium. Without a subscription id only the service itself can tell."""
+    if not connection.login.subscription_id:
+        return
+    name = _vault_name(wanted)
+    found = vaults.find(connection, name)
+    sku = found["properties"]["sku"]["name"] if found else "premium"
+    if str(sku).lower() != "premium":
+        raise SkrFailure(
+            "vault_sku",
+            f"The vault {name} has SKU {sku}, wanted premium.",
+            {"found": sku, "wanted": "premium", "vault": name},
+        )
+
+
+def _deleted(client: t.Any, wanted: Wanted, check_mode: bool) -> bool:
+    """Deal with a soft-deleted key of the name; returns whether it was (or would be) recovered."""
+    from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
+
+    try:
+        client.get_deleted_key(wanted.name)
+    except ResourceNotFoundError:
+        return False
+    except HttpResponseError:
+        return False  # without the right to look the creation itself will tell
+    if wanted.deleted_action == "fail":
+        raise SkrFailure(
+            "deleted_recoverable", f"The name {wanted.name} is held by a soft-deleted key.", {"key_name": wanted.name}
+        )
+    if check_mode:
+        return wanted.deleted_action == "recover"
+    if wanted.deleted_action == "recover":
+        with errors(f"deleted key {wanted.name}"):
+            client.begin_recover_deleted_key(wanted.name).wait()
+        return True
+    try:
+        client.purge_deleted_key(wanted.name, **SAFE_TO_REPEAT)
+    except HttpResponseError as error:
+        if service_code(error)[1] == "ForbiddenByPolicy" or "purge protection" in service_code(error)[2]:
+            raise SkrFailure(
+                "purge_refused",
+                f"The vault's purge protection forbids purging {wanted.name}.",
+                {"key_name": wanted.name},
+            ) from error
+        with errors(f"deleted key {wanted.name}"):
+            raise
+    return False
+
+
+def plan_key(wanted: Wanted, policy: t.Optional[model.Policy], found: t.Optional[t.Any], recovered: bool) -> Plan:
+    """What has to change. Raises SkrFailure where a key can never become what is wanted."""
+    if found is None:
+        if recovered:
+            return Plan("none", {"state": "deleted"}, {"state": "recovered"})
+        if policy is None:
+            raise SkrFailure("policy_missing", f"The key {wanted.name} has to be made, but release_policy is not set.")
+        return Plan("create", {}, _creation(wanted, policy))
+    now = describe(found)
+    _unchangeable(wanted, found, now)
+    after = dict(now)
+    body: t.Dict[str, t.Any] = {}
+    if policy is not None and not compare.equal(policy, model.parse(now["release_policy"])):
+        if now["immutable"]:
+            changes = compare.differences(policy, model.parse(now["release_policy"]))
+            raise SkrFailure(
+                "policy_immutable",
+                f"The release policy of {wanted.name} is immutable and differs: {'; '.join(changes)}.",
+                {"differences": changes},
+            )
+        body["release_policy"] = canonical.dump(policy)
+        after["release_policy"] = canonical.as_dict(policy)
+    for member in ("enabled", "not_before", "expires_on", "tags"):
+        value = getattr(wanted, member)
+        if value is not None and value != now[member]:
+            body[member] = after[member] = value
+    if wanted.key_ops is not None and set(wanted.key_ops) != set(now["key_ops"]):
+        body["key_operations"] = after["key_ops"] = sorted(wanted.key_ops)
+    if wanted.rotate:
+        after["version"] = "a new one"
+        return Plan("rotate", now, after, body)
+    return Plan("update" if body else "none", now, after, body or None)
+
+
+def _unchangeable(wanted: Wanted, found: t.Any, now: t.Mapping[str, t.Any]) -> None:
+    if not found.properties.exportable:
+        raise SkrFailure(
+            "key_not_exportable", f"The key {wanted.name} exists and is not exportable.", {"kid": found.id}
+        )
+    fixed = (("key_type", wanted.key_type), ("key_size", wanted.key_size), ("curve", wanted.curve))
+    for member, value in fixed:
+        if value is not None and value != now[member]:
+            raise SkrFailure(
+                "key_type_fixed",
+                f"{member} is {value}, but the key {wanted.name} has {now[member]}.",
+                {"option": member, "found": now[member], "wanted": value},
+            )
+
+
+def _creation(wanted: Wanted, policy: model.Policy) -> t.Dict[str, t.Any]:
+    rsa = wanted.key_type == "RSA-HSM"
+    return {
+        "key_type": wanted.key_type,
+        "key_size": (wanted.key_size or DEFAULT_SIZE) if rsa else None,
+        "curve": None if rsa else wanted.curve or DEFAULT_CURVE,
+        "exportable": True,
+        "enabled": True if wanted.enabled is None else wanted.enabled,
+        "not_before": wanted.not_before,
+        "expires_on": wanted.expires_on,
+        "key_ops": sorted(wanted.key_ops or ()),
+        "tags": wanted.tags or {},
+        "release_policy": canonical.as_dict(policy),
+    }
+
+
+def describe(found: t.Any) -> t.Dict[str, t.Any]:
+    """The parts of a key that are compared and shown; the policy is decoded."""
+    properties, key = found.properties, found.key
+    policy = properties.release_policy
+    document = canonical.as_dict(model.parse(policy.encoded_policy)) if policy else None
+    return {
+        "version": properties.version,
+        "key_type": str(getattr(found.key_type, "value", found.key_type)),
+        "key_size": 8 * len(key.n.lstrip(b"\0")) if key.n else None,
+        "curve": str(getattr(key.crv, "value", key.crv)) if key.crv else None,
+        "exportable": bool(properties.exportable),
+        "enabled": properties.enabled,
+        "not_before": _seconds(properties.not_before),
+        "expires_on": _seconds(properties.expires_on),
+        "key_ops": sorted(str(getattr(operation, "value", operation)) for operation in found.key_operations or []),
+        "tags": properties.tags or {},
+        "release_policy": document,
+        "immutable": bool(policy and policy.immutable),
+    }
+
+
+def _seconds(moment: t.Optional[datetime.datetime]) -> t.Optional[int]:
+    return int(moment.timestamp()) if moment else None
+
+
+def _moment(seconds: t.Optional[int]) -> t.Optional[datetime.datetime]:
+    return datetime.datetime.fromtimestamp(seconds, datetime.timezone.utc) if seconds is not None else None
+
+
+def apply(client: t.Any, wanted: Wanted, plan: Plan) -> t.Any:
+    """Carry out a plan; returns the key as it then is. Creation and rotation are sent once: twice would make two versions."""
+    name = wanted.name
+    with errors(f"key {name}"):
+        if plan.action == "create":
+            return _create(client, wanted, plan.after)
+        if plan.body:
+            _update(client, name, dict(plan.body))
+        if plan.action == "rotate":
+            client.rotate_key(name, **ONCE)
+        return client.get_key(name)
+
+
+def _policy(text: str) -> t.Any:
+    from azure.keyvault.keys import KeyReleasePolicy
+
+    return KeyReleasePolicy(text.encode("ascii"), content_type=CONTENT_TYPE)
+
+
+def _create(client: t.Any, wanted: Wanted, after: t.Mapping[str, t.Any]) -> t.Any:
+    options: t.Dict[str, t.Any] = {
+        "exportable": True,
+        "release_policy": _policy(canonical.dump(model.parse(after["release_policy"]))),
+        "enabled": after["enabled"],
+        "not_before": _moment(wanted.not_before),
+        "expires_on": _moment(wanted.expires_on),
+        "tags": wanted.tags,
+        "key_operations": list(wanted.key_ops) if wanted.key_ops is not None else None,
+    }
+    shape = {"size": after["key_size"]} if after["key_size"] else {"curve": after["curve"]}
+    return client.create_key(
+        wanted.name, wanted.key_type, **{k: v for k, v in {**options, **shape}.items() if v is not None}, **ONCE
+    )
+
+
+def _update(client: t.Any, name: str, body: t.Dict[str, t.Any]) -> None:
+    if "release_policy" in body:
+        body["release_policy"] = _policy(body["release_policy"])
+    for member in ("not_before", "expires_on"):
+        if member in body:
+            body[member] = _moment(body[member])
+    client.update_key_properties(name, **body, **SAFE_TO_REPEAT)
+
+
+def facts(found: t.Any) -> t.Dict[str, t.Any]:
+    """Public facts of a key for results."""
+    shown = describe(found)
+    public = public_key(found.key)
+    return {"kid": found.id, "key_version": found.properties.version, "key": shown, **public}
+
+
+def public_key(jwk: t.Any) -> t.Dict[str, str]:
+    """PEM and fingerprint (SHA-256 of the DER SubjectPublicKeyInfo, hex) of a JSON Web Key."""
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric import ec, rsa
+
+    key: t.Any
+    if jwk.n:
+        key = rsa.RSAPublicNumbers(int.from_bytes(jwk.e, "big"), int.from_bytes(jwk.n, "big")).public_key()
+    else:
+        curves: t.Dict[str, t.Callable[[], ec.EllipticCurve]] = {"P-256": ec.SECP256R1, "P-256K": ec.SECP256K1, "P-384": ec.SECP384R1, "P-521": ec.SECP521R1}
+        curve = curves[str(getattr(jwk.crv, "value", jwk.crv))]()
+        key = ec.EllipticCurvePublicNumbers(
+            int.from_bytes(jwk.x, "big"), int.from_bytes(jwk.y, "big"), curve
+        ).public_key()
+    form = serialization.PublicFormat.SubjectPublicKeyInfo
+    der = key.public_bytes(serialization.Encoding.DER, form)
+    text = base64.b64encode(der).decode("ascii")
+    lines = "\n".join(text[start : start + 64] for start in range(0, len(text), 64))
+    pem = f"-----BEGIN PUBLIC KEY-----\n{lines}\n-----END PUBLIC KEY-----\n"
+    return {"public_key_pem": pem, "public_key_sha256": hashlib.sha256(der).hexdigest()}
+
+
+def versions(client: t.Any, name: str) -> t.List[t.Dict[str, t.Any]]:
+    """All versions, newest first; the service promises no order."""
+    with errors(f"the versions of key {name}"):
+        found = [
+            {
+                "kid": item.id,
+                "version": item.version,
+                "enabled": item.enabled,
+                "created": _seconds(item.created_on),
+                "not_before": _seconds(item.not_before),
+                "expires_on": _seconds(item.expires_on),
+            }
+            for item in client.list_properties_of_key_versions(name)
+        ]
+    return sorted(found, key=lambda item: (item["created"], item["version"]), reverse=True)

@@ -1,0 +1,133 @@
+#!/usr/bin/python
+# -*- coding: utf-8 -*-
+# Copyright (c) 2026, confidential.azure_skr contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: cvm_identity
+short_description: Give confidential VMs their managed identity
+version_added: 0.1.0
+author:
+  - confidential.azure_skr contributors (@confidential-azure)
+description:
+  - Gives VMs a system-assigned managed identity, many in one call. Other identities stay.
+  - One VM's failure does not stop the others; the result tells all of them.
+extends_documentation_fragment:
+  - confidential.azure_skr.azure
+  - confidential.azure_skr.attributes
+  - confidential.azure_skr.attributes.azure
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: full
+  idempotent:
+    support: full
+options:
+  vms:
+    description:
+      - Names or resource ids of the VMs.
+    type: list
+    elements: str
+    required: true
+  resource_group:
+    description:
+      - Resource group of the VMs that are given by name.
+    type: str
+seealso:
+  - name: What are managed identities for Azure resources
+    description: The feature as Microsoft documents it.
+    link: https://learn.microsoft.com/entra/identity/managed-identities-azure-resources/overview
+  - module: confidential.azure_skr.release_access
+"""
+
+EXAMPLES = r"""
+- name: Identities for three VMs
+  confidential.azure_skr.cvm_identity:
+    resource_group: rg-web
+    vms: [web-01, web-02, web-03]
+  register: identities
+
+- name: They may release
+  confidential.azure_skr.release_access:
+    vault_name: kv-web-prod
+    resource_group: rg-web
+    principals: "{{ identities.vms | map(attribute='principal_id') | list }}"
+"""
+
+RETURN = r"""
+vms:
+  description: What is known of each VM, and whether it was changed.
+  type: list
+  elements: dict
+  returned: success
+  contains:
+    name:
+      description: Name of the VM.
+      type: str
+    id:
+      description: Resource id of the VM.
+      type: str
+    vm_id:
+      description: The VM's own id, a GUID.
+      type: str
+    principal_id:
+      description: Object id of the system-assigned identity.
+      type: str
+    tenant_id:
+      description: Tenant of the identity.
+      type: str
+    user_assigned:
+      description: Resource ids and client ids of the user-assigned identities.
+      type: list
+      elements: dict
+    changed:
+      description: Whether this VM was changed.
+      type: bool
+reason:
+  description: Stable code of the failure.
+  type: str
+  returned: failure
+cause:
+  description: What the reason means.
+  type: str
+  returned: failure
+next_step:
+  description: What to do.
+  type: str
+  returned: failure
+facts:
+  description: Values behind the failure.
+  type: dict
+  returned: failure
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.confidential.azure_skr.plugins.module_utils import skin
+from ansible_collections.confidential.azure_skr.plugins.module_utils.azure import identity
+from ansible_collections.confidential.azure_skr.plugins.module_utils.azure.arguments import azure_argument_spec
+from ansible_collections.confidential.azure_skr.plugins.module_utils.azure.clients import connection
+
+
+def main() -> None:
+    spec = {
+        **azure_argument_spec(),
+        "vms": {"type": "list", "elements": "str", "required": True},
+        "resource_group": {"type": "str"},
+    }
+    module = AnsibleModule(argument_spec=spec, supports_check_mode=True)
+    options = module.params
+
+    def run() -> dict:
+        vms = identity.locate(options["vms"], options["resource_group"])
+        return identity.ensure(connection(options), vms, module.check_mode)
+
+    skin.run(module, run)
+
+
+if __name__ == "__main__":
+    main()

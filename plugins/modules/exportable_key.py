@@ -1,0 +1,249 @@
+#!/usr/bin/python
+# -*- coding: utf-8 -*-
+# Copyright (c) 2026, confidential.azure_skr contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: exportable_key
+short_description: Manage an exportable HSM key and its release policy
+version_added: 0.1.0
+author:
+  - confidential.azure_skr contributors (@confidential-azure)
+description:
+  - Makes an exportable HSM key with a release policy, or brings attributes and policy of an existing one to what is wanted.
+  - Policies are compared by meaning; what the vault re-serialises is no difference.
+extends_documentation_fragment:
+  - confidential.azure_skr.azure
+  - confidential.azure_skr.attributes
+  - confidential.azure_skr.attributes.azure
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: full
+  idempotent:
+    support: partial
+    details:
+      - With O(rotate=true) every run makes a new version.
+options:
+  vault_uri:
+    description:
+      - Address of the vault, such as V(https://myvault.vault.azure.net).
+    type: str
+    required: true
+  key_name:
+    description:
+      - Name of the key.
+    type: str
+    required: true
+  key_type:
+    description:
+      - Kind of key. It cannot be changed.
+    type: str
+    choices: [RSA-HSM, EC-HSM]
+    default: RSA-HSM
+  key_size:
+    description:
+      - Size of an RSA key; 2048, 3072 or 4096 bits. A new key has 3072 by default. It cannot be changed.
+    type: int
+  curve:
+    description:
+      - Curve of an EC key. A new key has P-256 by default. It cannot be changed.
+    type: str
+    choices: [P-256, P-256K, P-384, P-521]
+  key_ops:
+    description:
+      - Permitted key operations. Release is a permission and none of these.
+    type: list
+    elements: str
+    choices: [encrypt, decrypt, sign, verify, wrapKey, unwrapKey]
+  release_policy:
+    description:
+      - The key release policy as a dictionary. Required when the key is made.
+    type: dict
+  release_policy_file:
+    description:
+      - File on the controller with the key release policy in JSON.
+    type: path
+  enabled:
+    description:
+      - Whether the latest version is enabled. A disabled version is not released.
+    type: bool
+  not_before:
+    description:
+      - Time before which the key shall not be used, such as V(2027-01-31T12:00:00Z). The service releases it all the same.
+    type: str
+  expires_on:
+    description:
+      - Time after which the key shall not be used. The service releases it all the same.
+    type: str
+  tags:
+    description:
+      - Tags of the latest version. They replace the tags it has; V({}) removes all.
+    type: dict
+  rotate:
+    description:
+      - Make a new version now. It inherits attributes and policy.
+    type: bool
+    default: false
+  deleted_action:
+    description:
+      - What to do when the name is held by a soft-deleted key.
+    type: str
+    choices: [fail, recover, purge]
+    default: fail
+seealso:
+  - name: Secure Key Release with Azure Key Vault
+    description: The feature as Microsoft documents it.
+    link: https://learn.microsoft.com/azure/confidential-computing/concept-skr-attestation
+  - name: Key release policy grammar
+    description: The grammar as Microsoft documents it.
+    link: https://learn.microsoft.com/azure/key-vault/keys/policy-grammar
+  - module: confidential.azure_skr.release_access
+"""
+
+EXAMPLES = r"""
+- name: A key for compliant SNP VMs attested in West Europe
+  confidential.azure_skr.exportable_key:
+    vault_uri: https://kv-web-prod.vault.azure.net
+    key_name: tls-key
+    key_type: RSA-HSM
+    key_size: 3072
+    release_policy:
+      version: 1.0.0
+      anyOf:
+        - authority: https://sharedweu.weu.attest.azure.net
+          allOf:
+            - claim: x-ms-isolation-tee.x-ms-attestation-type
+              equals: sevsnpvm
+            - claim: x-ms-isolation-tee.x-ms-compliance-status
+              equals: azure-compliant-cvm
+
+- name: A new version with the same policy
+  confidential.azure_skr.exportable_key:
+    vault_uri: https://kv-web-prod.vault.azure.net
+    key_name: tls-key
+    rotate: true
+"""
+
+RETURN = r"""
+kid:
+  description: Key identifier of the latest version.
+  type: str
+  returned: when the key exists
+key_version:
+  description: The latest version.
+  type: str
+  returned: when the key exists
+key:
+  description: Type, attributes and decoded release policy.
+  type: dict
+  returned: when the key exists
+versions:
+  description: All versions, newest first.
+  type: list
+  elements: dict
+  returned: when the key exists
+public_key_pem:
+  description: The public half.
+  type: str
+  returned: when the key exists
+public_key_sha256:
+  description: SHA-256 of the DER of the public half (SubjectPublicKeyInfo), in hex.
+  type: str
+  returned: when the key exists
+reason:
+  description: Stable code of the failure.
+  type: str
+  returned: failure
+cause:
+  description: What the reason means.
+  type: str
+  returned: failure
+next_step:
+  description: What to do.
+  type: str
+  returned: failure
+facts:
+  description: Values behind the failure.
+  type: dict
+  returned: failure
+"""
+
+import json
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.confidential.azure_skr.plugins.module_utils import skin
+from ansible_collections.confidential.azure_skr.plugins.module_utils.azure import key
+from ansible_collections.confidential.azure_skr.plugins.module_utils.azure.arguments import azure_argument_spec
+from ansible_collections.confidential.azure_skr.plugins.module_utils.azure.clients import connection
+from ansible_collections.confidential.azure_skr.plugins.module_utils.policy.failure import SkrFailure
+
+
+def policy_from(options: dict) -> object:
+    """The release policy of the two options that can hold it."""
+    path = options["release_policy_file"]
+    if path is None:
+        return options["release_policy"]
+    try:
+        with open(path, encoding="utf-8") as stream:
+            return json.load(stream)
+    except (OSError, ValueError) as error:
+        raise SkrFailure(
+            "invalid_input",
+            f"release_policy_file is {path!r}, wanted a readable JSON file.",
+            {"option": "release_policy_file"},
+        ) from error
+
+
+def main() -> None:
+    spec = {
+        **azure_argument_spec(),
+        "vault_uri": {"type": "str", "required": True},
+        "key_name": {"type": "str", "required": True, "no_log": False},
+        "key_type": {"type": "str", "choices": ["RSA-HSM", "EC-HSM"], "default": "RSA-HSM", "no_log": False},
+        "key_size": {"type": "int", "no_log": False},
+        "curve": {"type": "str", "choices": ["P-256", "P-256K", "P-384", "P-521"]},
+        "key_ops": {
+            "type": "list",
+            "elements": "str",
+            "choices": ["encrypt", "decrypt", "sign", "verify", "wrapKey", "unwrapKey"],
+            "no_log": False,
+        },
+        "release_policy": {"type": "dict"},
+        "release_policy_file": {"type": "path"},
+        "enabled": {"type": "bool"},
+        "not_before": {"type": "str"},
+        "expires_on": {"type": "str"},
+        "tags": {"type": "dict"},
+        "rotate": {"type": "bool", "default": False},
+        "deleted_action": {"type": "str", "choices": ["fail", "recover", "purge"], "default": "fail"},
+    }
+    module = AnsibleModule(
+        argument_spec=spec,
+        mutually_exclusive=[["release_policy", "release_policy_file"]],
+        supports_check_mode=True,
+    )
+    options = module.params
+
+    def run() -> dict:
+        names = ("vault_uri", "key_type", "key_size", "curve", "enabled", "tags", "rotate", "deleted_action")
+        wanted = key.Wanted(
+            name=options["key_name"],
+            release_policy=policy_from(options),
+            key_ops=tuple(options["key_ops"]) if options["key_ops"] is not None else None,
+            not_before=key.parse_time("not_before", options["not_before"]),
+            expires_on=key.parse_time("expires_on", options["expires_on"]),
+            **{name: options[name] for name in names},
+        )
+        return key.ensure(connection(options), wanted, module.check_mode)
+
+    skin.run(module, run)
+
+
+if __name__ == "__main__":
+    main()
