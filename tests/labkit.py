@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -41,7 +42,7 @@ def environment() -> dict[str, str]:
     binaries = Path(sys.executable).parent
     return clean | {
         "PATH": f"{binaries}:{clean['PATH']}",
-        "PYTHONPATH": f"{ROOT / '.collections'}",
+        "PYTHONPATH": f"{ROOT / '.collections'}:{ROOT / 'tests/simulator'}",
         "ANSIBLE_COLLECTIONS_PATH": str(ROOT / ".collections"),
         "ANSIBLE_CONFIG": str(ROOT / "tests/demo/ansible.cfg"),
         "ANSIBLE_NOCOLOR": "1",
@@ -87,6 +88,12 @@ class Lab:
         finally:
             self.call("fault_clear", id=number)
 
+    def later(self, seconds: float, command: str, **parameters: Any) -> None:
+        """Call the lab after a while, from a thread."""
+        timer = threading.Timer(seconds, lambda: self.call(command, **parameters))
+        timer.daemon = True
+        timer.start()
+
     # --- modules and playbooks
 
     def azure(self) -> dict[str, Any]:
@@ -103,7 +110,7 @@ class Lab:
         variables = self.variables | self.hosts[host]
         return {option: variables[name] for option, name in GUEST_VARIABLES.items() if name in variables}
 
-    def module(self, name: str, *, check: bool = False, diff: bool = False, **options: Any) -> dict[str, Any]:
+    def module(self, name: str, /, *, check: bool = False, diff: bool = False, **options: Any) -> dict[str, Any]:
         """Run a module as its own process and return its result (``failed`` is set when it failed)."""
         arguments = {**options, "_ansible_check_mode": check, "_ansible_diff": diff}
         done = subprocess.run(

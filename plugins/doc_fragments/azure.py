@@ -19,6 +19,7 @@ options:
   profile:
     description:
       - Section of C(~/.azure/credentials). By default E(AZURE_PROFILE), else V(default).
+      - With O(auth_source=auto), giving this option means that the credential comes from that section and from nowhere else.
     type: str
   subscription_id:
     description:

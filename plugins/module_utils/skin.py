@@ -23,10 +23,16 @@ def run(module: AnsibleModule, function: t.Callable[[], t.Dict[str, t.Any]]) -> 
     try:
         result = function()
     except SkrFailure as failure:
-        module.fail_json(**failure.as_result())
+        result = {"failed": True, **failure.as_result()}
     except Exception as error:  # the outermost layer: no traceback may reach a user
-        module.fail_json(**_unforeseen(error).as_result())
+        result = {"failed": True, **_unforeseen(error).as_result()}
+    if result.get("failed"):
+        module.fail_json(**result)
+    warnings = result.pop("warnings", [])
+    for warning in warnings:
+        module.warn(warning)
     module.exit_json(**result)
+    raise AssertionError("exit_json ends the process")
 
 
 def _unforeseen(error: BaseException) -> SkrFailure:

@@ -105,17 +105,26 @@ facts:
   returned: failure
 """
 
+import typing as t
+
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.confidential.azure_skr.plugins.module_utils import skin
-from ansible_collections.confidential.azure_skr.plugins.module_utils.guest import arguments, attest
+from ansible_collections.confidential.azure_skr.plugins.module_utils.guest import arguments
 
 
 def main() -> None:
     module = AnsibleModule(
         argument_spec={**arguments.guest_argument_spec(), "client_payload": {"type": "dict"}}, supports_check_mode=True
     )
-    skin.run(module, lambda: attest.info(arguments.guest(module.params), module.params["client_payload"]))
+
+    def run() -> t.Dict[str, t.Any]:
+        arguments.require_libraries()
+        from ansible_collections.confidential.azure_skr.plugins.module_utils.guest import attest
+
+        return attest.info(arguments.guest(module.params), module.params["client_payload"])
+
+    skin.run(module, run)
 
 
 if __name__ == "__main__":

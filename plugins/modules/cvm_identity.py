@@ -29,7 +29,7 @@ attributes:
 options:
   vms:
     description:
-      - Names or resource ids of the VMs.
+      - Names or resource ids of the VMs. Ids must be of the subscription that O(subscription_id) names.
     type: list
     elements: str
     required: true
@@ -105,6 +105,8 @@ facts:
   returned: failure
 """
 
+import typing as t
+
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.confidential.azure_skr.plugins.module_utils import skin
@@ -122,9 +124,10 @@ def main() -> None:
     module = AnsibleModule(argument_spec=spec, supports_check_mode=True)
     options = module.params
 
-    def run() -> dict:
-        vms = identity.locate(options["vms"], options["resource_group"])
-        return identity.ensure(connection(options), vms, module.check_mode)
+    def run() -> t.Dict[str, t.Any]:
+        azure = connection(options)
+        vms = identity.locate(options["vms"], options["resource_group"], azure.login.subscription_id)
+        return identity.ensure(azure, vms, module.check_mode)
 
     skin.run(module, run)
 

@@ -174,6 +174,7 @@ facts:
 """
 
 import json
+import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -184,7 +185,7 @@ from ansible_collections.confidential.azure_skr.plugins.module_utils.azure.clien
 from ansible_collections.confidential.azure_skr.plugins.module_utils.policy.failure import SkrFailure
 
 
-def policy_from(options: dict) -> object:
+def policy_from(options: t.Mapping[str, t.Any]) -> t.Any:
     """The release policy of the two options that can hold it."""
     path = options["release_policy_file"]
     if path is None:
@@ -230,7 +231,7 @@ def main() -> None:
     )
     options = module.params
 
-    def run() -> dict:
+    def run() -> t.Dict[str, t.Any]:
         names = ("vault_uri", "key_type", "key_size", "curve", "enabled", "tags", "rotate", "deleted_action")
         wanted = key.Wanted(
             name=options["key_name"],

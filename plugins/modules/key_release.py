@@ -213,10 +213,12 @@ facts:
   returned: failure
 """
 
+import typing as t
+
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.confidential.azure_skr.plugins.module_utils import skin
-from ansible_collections.confidential.azure_skr.plugins.module_utils.guest import arguments, deliver, release, unwrap
+from ansible_collections.confidential.azure_skr.plugins.module_utils.guest import arguments
 
 
 def main() -> None:
@@ -228,15 +230,15 @@ def main() -> None:
         "key_version": {"type": "str", "no_log": False},
         "wrap_algorithm": {
             "type": "str",
-            "choices": list(unwrap.OAEP_HASH),
+            "choices": ["CKM_RSA_AES_KEY_WRAP", "RSA_AES_KEY_WRAP_256", "RSA_AES_KEY_WRAP_384"],
             "default": "RSA_AES_KEY_WRAP_256",
             "aliases": ["enc"],
         },
         "release_policy": {"type": "dict"},
-        "preflight": {"type": "str", "choices": list(release.PREFLIGHTS), "default": "required"},
+        "preflight": {"type": "str", "choices": ["required", "advise", "off"], "default": "required"},
         "client_payload": {"type": "dict"},
         "wait_for_grant": {"type": "float", "default": 0},
-        "outside_validity": {"type": "str", "choices": list(release.OUTSIDE_VALIDITY), "default": "refuse"},
+        "outside_validity": {"type": "str", "choices": ["refuse", "warn", "accept"], "default": "refuse"},
         "expiry_warning_days": {"type": "int", "default": 30},
         "dest": {"type": "path", "required": True},
         "owner": {"type": "str"},
@@ -249,7 +251,10 @@ def main() -> None:
     )
     options = module.params
 
-    def run() -> dict:
+    def run() -> t.Dict[str, t.Any]:
+        arguments.require_libraries()
+        from ansible_collections.confidential.azure_skr.plugins.module_utils.guest import deliver, release
+
         target = deliver.Target(**{name: options[name] for name in ("dest", "owner", "group", "mode", "memory_backed")})
         names = (
             "vault_uri",
@@ -259,8 +264,10 @@ def main() -> None:
             "release_policy",
             "preflight",
             "client_payload",
+            "wait_for_grant",
+            "outside_validity",
+            "expiry_warning_days",
         )
-        names += ("wait_for_grant", "outside_validity", "expiry_warning_days")
         wanted = release.Wanted(
             target=target, identity=arguments.identity(options), **{name: options[name] for name in names}
         )

@@ -122,6 +122,8 @@ facts:
   returned: failure
 """
 
+import typing as t
+
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.confidential.azure_skr.plugins.module_utils import skin
@@ -146,9 +148,17 @@ def main() -> None:
     module = AnsibleModule(argument_spec=spec, supports_check_mode=True)
     options = module.params
 
-    def run() -> dict:
-        names = ("name", "resource_group", "location", "sku", "enable_rbac_authorization", "purge_protection")
-        names += ("soft_delete_retention_days", "tags")
+    def run() -> t.Dict[str, t.Any]:
+        names = (
+            "name",
+            "resource_group",
+            "location",
+            "sku",
+            "enable_rbac_authorization",
+            "purge_protection",
+            "soft_delete_retention_days",
+            "tags",
+        )
         wanted = vault.Wanted(key_managers=tuple(options["key_managers"]), **{name: options[name] for name in names})
         return vault.ensure(connection(options), wanted, module.check_mode)
 

@@ -59,7 +59,8 @@ options:
     default: auto
   scope:
     description:
-      - With Azure RBAC, grant for the whole vault or for one key. Access policies are always for the whole vault.
+      - With Azure RBAC, grant for the whole vault or for one key.
+      - Access policies always hold for the whole vault, so V(key) is refused for a vault that uses them.
     type: str
     choices: [vault, key]
     default: vault
@@ -138,6 +139,8 @@ facts:
   returned: failure
 """
 
+import typing as t
+
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.confidential.azure_skr.plugins.module_utils import skin
@@ -162,7 +165,7 @@ def main() -> None:
     module = AnsibleModule(argument_spec=spec, supports_check_mode=True)
     options = module.params
 
-    def run() -> dict:
+    def run() -> t.Dict[str, t.Any]:
         names = ("vault_name", "resource_group", "grant_model", "scope", "key_name", "wait", "wait_timeout")
         wanted = access.Wanted(
             principals=tuple(options["principals"]),

@@ -47,6 +47,12 @@ def ensure(connection: Connection, wanted: Wanted, check_mode: bool) -> t.Dict[s
             "resource_not_found", f"There is no vault {wanted.vault_name} in resource group {wanted.resource_group}."
         )
     model = choose_model(wanted.grant_model, found)
+    if wanted.scope == "key" and model == "access_policy":
+        raise SkrFailure(
+            "grant_model_mismatch",
+            f"scope is key, but the vault {found['name']} uses access policies, which always hold for the whole vault.",
+            {"option": "scope", "found": "key", "wanted": "vault"},
+        )
     room = _AccessPolicies(connection, wanted, found) if model == "access_policy" else _Roles(connection, wanted, found)
     held = room.held()
     plan = plan_grant(wanted, held, model, room.where)
@@ -76,9 +82,11 @@ def check(wanted: Wanted) -> None:
     """Refuse what cannot work before anything is asked."""
     for entry in wanted.principals:
         try:
-            uuid.UUID(entry)
+            exact = str(uuid.UUID(entry)) == entry.lower()  # UUID() also takes braces and no hyphens
         except ValueError:
-            raise _invalid("principals", entry, "an object id (GUID) of an identity") from None
+            exact = False
+        if not exact:
+            raise _invalid("principals", entry, "an object id (GUID) of an identity")
     if wanted.scope == "key" and not wanted.key_name:
         raise _invalid("key_name", wanted.key_name, "the name of a key, because scope is key")
 

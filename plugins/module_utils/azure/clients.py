@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import json
 import os
 import typing as t
 
@@ -19,6 +20,8 @@ USER_AGENT = "confidential.azure_skr"
 SAFE_TO_REPEAT = {"retry_on_methods": ["GET", "HEAD", "PUT", "POST", "PATCH", "DELETE"], "retry_total": 5}
 # For calls whose repetition would make something twice.
 ONCE = {"retry_total": 0}
+# Seconds to connect and between two reads; the SDK would wait five minutes for each.
+TIMEOUTS = {"connection_timeout": 20, "read_timeout": 120}
 
 
 @dataclasses.dataclass
@@ -32,7 +35,7 @@ class Connection:
 
     def _transport(self) -> t.Dict[str, t.Any]:
         """One transport for every client: connections are shared, proxy and CA apply to all."""
-        kwargs: t.Dict[str, t.Any] = {"user_agent": USER_AGENT}
+        kwargs: t.Dict[str, t.Any] = {"user_agent": USER_AGENT, **TIMEOUTS}
         if self.ca_path:
             if not os.access(self.ca_path, os.R_OK):
                 raise SkrFailure(
@@ -113,7 +116,6 @@ class Connection:
 
         def read() -> t.Dict[str, t.Any]:
             import base64
-            import json
 
             body = self.credential.get_token(self.login.cloud.scope).token.split(".")[1]
             claims: t.Dict[str, t.Any] = json.loads(base64.urlsafe_b64decode(body + "=" * (-len(body) % 4)))
@@ -149,6 +151,12 @@ def errors(what: str) -> t.Iterator[None]:
         raise _authentication(what, error) from error
     except exceptions.HttpResponseError as error:
         raise refusal(what, error) from error
+    except json.JSONDecodeError as error:
+        raise SkrFailure(
+            "service_error",
+            f"{what}: the answer is not JSON, as if a proxy or portal had answered in the service's place.",
+            {"error": type(error).__name__},
+        ) from error
     except (exceptions.ServiceRequestError, exceptions.ServiceResponseError) as error:
         text = str(error)
         if "certificate verify failed" in text.lower():
@@ -208,7 +216,6 @@ def refusal(what: str, error: t.Any) -> SkrFailure:
         "LinkedAuthorizationFailed": "authorization_failed",
         "PrincipalNotFound": "principal_not_found",
         "VaultAlreadyExists": "vault_name_taken",
-        "ConflictError": "vault_name_taken",
         "ObjectIsDeletedButRecoverable": "deleted_recoverable",
         "ForbiddenByFirewall": "vault_firewall",
         "ForbiddenByConnection": "vault_firewall",
@@ -217,12 +224,22 @@ def refusal(what: str, error: t.Any) -> SkrFailure:
         "AccessDenied": "permission_missing",
     }
     reason = reasons.get(skr) or reasons.get(inner) or reasons.get(code)
+    if code == "ConflictError" and "deleted state" in message:
+        reason = "vault_name_taken"  # the code alone is also that of two writes at once
     if reason is None:
         reason = {
             404: "resource_not_found",
             409: "conflict",
             412: "conflict",
             429: "throttled",
-            200: "operation_failed",
+            200: "operation_failed" if code else "service_error",
         }.get(t.cast(int, status), "service_error")
+    if reason == "permission_missing":  # here the caller's, not the VM's
+        return SkrFailure(
+            reason,
+            f"{what}: {text}",
+            facts,
+            "The calling identity lacks a permission in the vault, or the grant is not effective yet.",
+            "Give it the role Key Vault Crypto Officer, or with access policies list it in key_managers of key_vault.",
+        )
     return SkrFailure(reason, f"{what}: {text}", facts)

@@ -68,6 +68,8 @@ def resolve(options: t.Mapping[str, t.Any], environ: t.Mapping[str, str]) -> Log
             client_id=given["client_id"] or env["client_id"],
             tenant=given["tenant"] or env["tenant"],
         )
+    if source == "auto" and _set(options.get("profile")):
+        source = "credential_file"  # who names a profile gets that one and no other
     if source == "auto" and given["client_id"]:
         return _complete(given, cloud, subscription, "the options")
     if source in ("auto", "env") and env["client_id"]:
@@ -77,6 +79,8 @@ def resolve(options: t.Mapping[str, t.Any], environ: t.Mapping[str, str]) -> Log
     if source in ("auto", "credential_file"):
         stored = _stored(profile or "default", environ)
         if stored.get("client_id"):
+            if stored.get("cloud_environment") and not (given["cloud_environment"] or env["cloud_environment"]):
+                cloud = clouds.find(str(stored["cloud_environment"]))
             return _complete(stored, cloud, subscription or stored.get("subscription_id"), "the credentials file")
     if source == "auto" and os.path.isdir(os.path.join(environ.get("HOME", "/nonexistent"), ".azure")):
         return Login("cli", cloud, subscription)
@@ -121,7 +125,11 @@ def _set(value: t.Any) -> t.Optional[str]:
 
 def _stored(profile: str, environ: t.Mapping[str, str]) -> t.Dict[str, t.Optional[str]]:
     parser = configparser.ConfigParser(interpolation=None)
-    parser.read(os.path.join(environ.get("HOME", "/nonexistent"), ".azure", "credentials"))
+    path = os.path.join(environ.get("HOME", "/nonexistent"), ".azure", "credentials")
+    try:
+        parser.read(path, encoding="utf-8")
+    except (configparser.Error, UnicodeDecodeError):
+        raise SkrFailure("credentials_missing", f"{path} is not a valid INI file.", {"path": path}) from None
     return {name: _set(value) for name, value in parser[profile].items()} if parser.has_section(profile) else {}
 
 
@@ -131,7 +139,18 @@ def credential(login: Login, transport: t.Mapping[str, t.Any]) -> t.Any:
         from azure import identity
     except ImportError as error:
         raise library_missing("azure-identity") from error
-    common = {"authority": login.cloud.authority, **transport}
+    try:
+        return _made(identity, login, {"authority": login.cloud.authority, **transport})
+    except (ValueError, OSError) as error:  # a malformed tenant, an unreadable certificate; the text may quote either
+        raise SkrFailure(
+            "credentials_missing",
+            f"The {login.way} credential cannot be used ({type(error).__name__}): check tenant"
+            + (f" and the file {login.certificate_path}." if login.certificate_path else "."),
+            {"way": login.way, "file": login.certificate_path},
+        ) from error
+
+
+def _made(identity: t.Any, login: Login, common: t.Dict[str, t.Any]) -> t.Any:
     if login.way == "secret":
         return identity.ClientSecretCredential(
             login.tenant, login.client_id, login.secret, disable_instance_discovery=True, **common

@@ -15,7 +15,7 @@ from .clients import SAFE_TO_REPEAT, Connection, errors, wire
 from .plan import Plan
 
 _ID = re.compile(
-    r"/subscriptions/[^/]+/resourceGroups/(?P<group>[^/]+)/providers/Microsoft\.Compute/virtualMachines/(?P<name>[^/]+)",
+    r"/subscriptions/(?P<subscription>[^/]+)/resourceGroups/(?P<group>[^/]+)/providers/Microsoft\.Compute/virtualMachines/(?P<name>[^/]+)",
     re.IGNORECASE,
 )
 _POLL = 2
@@ -57,19 +57,26 @@ class Outcome:
         return found
 
 
-def locate(entries: t.Sequence[str], group: t.Optional[str]) -> t.List[Vm]:
-    """Names or resource ids as VMs. Raises SkrFailure ``invalid_input``."""
-    found = []
+def locate(
+    entries: t.Sequence[str], group: t.Optional[str], subscription: t.Optional[str] = None
+) -> t.List[Vm]:
+    """Names or resource ids as VMs, each once. Raises SkrFailure ``invalid_input``."""
+    found: t.Dict[t.Tuple[str, str], Vm] = {}
     for entry in entries:
         parts = _ID.fullmatch(entry.rstrip("/"))
         if parts:
-            found.append(Vm(parts["group"], parts["name"]))
+            if subscription and parts["subscription"].lower() != subscription.lower():
+                # Without this the VM of the same name in the other subscription would be changed.
+                wanted = f"a VM of the subscription {subscription} (subscription_id)"
+                raise SkrFailure("invalid_input", f"vms has {entry!r}, wanted {wanted}.", {"option": "vms"})
+            vm = Vm(parts["group"], parts["name"])
         elif "/" in entry or not group:
             wanted = "a VM's resource id" if "/" in entry else "a resource id, because resource_group is not set"
             raise SkrFailure("invalid_input", f"vms has {entry!r}, wanted {wanted}.", {"option": "vms"})
         else:
-            found.append(Vm(group, entry))
-    return found
+            vm = Vm(group, entry)
+        found.setdefault((vm.group.lower(), vm.name.lower()), vm)
+    return list(found.values())
 
 
 def plan_identity(found: t.Mapping[str, t.Any]) -> Plan:
@@ -80,7 +87,7 @@ def plan_identity(found: t.Mapping[str, t.Any]) -> Plan:
     if "SystemAssigned" in kinds:
         return Plan("none", before, before)
     users = sorted((identity.get("userAssignedIdentities") or {}).keys())
-    kind = "SystemAssigned, UserAssigned" if users else "SystemAssigned"
+    kind = "SystemAssigned, UserAssigned" if users or "UserAssigned" in kinds else "SystemAssigned"
     body: t.Dict[str, t.Any] = {"identity": {"type": kind}}
     if users:
         body["identity"]["userAssignedIdentities"] = {user: {} for user in users}
@@ -127,20 +134,26 @@ def _apply(connection: Connection, outcomes: t.Sequence[Outcome]) -> None:
     for outcome, poller in pollers:
         try:
             with errors(f"VM {outcome.vm.name}"):
-                poller.result()
+                if poller is not None:
+                    poller.result()
                 outcome.found = wire(machines.get(outcome.vm.group, outcome.vm.name))
         except SkrFailure as failure:
             outcome.failure = failure
 
 
 def _start(machines: t.Any, outcome: Outcome) -> t.Any:
-    """Send one update that loses no race: if somebody changed the VM meanwhile, read, plan and try again."""
+    """Send one update that loses no race: if somebody changed the VM meanwhile, read, plan and try again.
+
+    None when somebody else has made the identity by then.
+    """
     from azure.core import MatchConditions
     from azure.core.exceptions import ResourceModifiedError
 
     vm = outcome.vm
     for _attempt in range(_RACES):
         assert outcome.plan is not None
+        if not outcome.plan.changed:
+            return None
         etag = outcome.found.get("etag")
         condition = {"etag": etag, "match_condition": MatchConditions.IfNotModified} if etag else {}
         with errors(f"VM {vm.name}"):

@@ -11,16 +11,18 @@ import dataclasses
 import datetime
 import hashlib
 import re
+import time
 import typing as t
 
 from ..policy import canonical, compare, model
 from ..policy.failure import SkrFailure
 from . import vault as vaults
 from .clients import ONCE, SAFE_TO_REPEAT, Connection, errors, service_code
-from .plan import Plan
+from .plan import Plan, text_tags
 
 CONTENT_TYPE = "application/json; charset=utf-8"
 DEFAULT_SIZE, DEFAULT_CURVE = 3072, "P-256"
+_PURGE_TIMEOUT, _PURGE_POLL = 60.0, 2.0
 _NAME = re.compile(r"[0-9a-zA-Z-]{1,127}")
 _URI = re.compile(r"https://([0-9a-zA-Z-]+)\.[0-9a-zA-Z.-]+(:\d+)?/?")
 
@@ -48,7 +50,7 @@ def parse_time(option: str, text: t.Optional[str]) -> t.Optional[int]:
     """ISO 8601 text with zone, or seconds since the epoch. Raises SkrFailure ``invalid_input``."""
     if text in (None, ""):
         return None
-    if str(text).isdigit():
+    if re.fullmatch("[0-9]{1,11}", str(text)):  # eleven digits reach beyond the year 5000
         return int(str(text))
     moment: t.Optional[datetime.datetime]
     try:
@@ -65,12 +67,14 @@ def parse_time(option: str, text: t.Optional[str]) -> t.Optional[int]:
 def ensure(connection: Connection, wanted: Wanted, check_mode: bool) -> t.Dict[str, t.Any]:
     """Make, update or rotate the key; returns the module's result. Raises SkrFailure."""
     policy = check(wanted)
+    wanted = dataclasses.replace(wanted, tags=text_tags(wanted.tags))
     client = connection.keys(wanted.vault_uri)
     found = get(client, wanted, connection, check_mode)
     recovered = False
     if found is None:
-        _check_sku(connection, wanted)
-        recovered = _deleted(client, wanted, check_mode)
+        # Only check mode gets here without a vault; then there is nothing to recover either.
+        held = _vault_can_hold(connection, wanted) or not check_mode
+        recovered = held and _deleted(client, wanted, check_mode)
         if recovered and not check_mode:
             found = get(client, wanted, connection, check_mode)
     plan = plan_key(wanted, policy, found, recovered)
@@ -133,31 +137,41 @@ def _vault_name(wanted: Wanted) -> str:
     return found[1]
 
 
-def _check_sku(connection: Connection, wanted: Wanted) -> None:
-    """Before a key is made: the vault must be Premium. Without a subscription id only the service itself can tell."""
+def _vault_can_hold(connection: Connection, wanted: Wanted) -> bool:
+    """Before a key is made: whether the vault is seen in the subscription; it must then be Premium.
+
+    Where nothing can be looked up (no subscription id, no right to read in Resource Manager) the service itself
+    will tell; and the vault may be in another subscription.
+    """
     if not connection.login.subscription_id:
-        return
+        return True
     name = _vault_name(wanted)
-    found = vaults.find(connection, name)
-    sku = found["properties"]["sku"]["name"] if found else "premium"
-    if str(sku).lower() != "premium":
-        raise SkrFailure(
-            "vault_sku",
-            f"The vault {name} has SKU {sku}, wanted premium.",
-            {"found": sku, "wanted": "premium", "vault": name},
-        )
+    try:
+        found = vaults.find(connection, name)
+    except SkrFailure as failure:
+        if failure.reason != "authorization_failed":
+            raise
+        return True
+    sku = str(found["properties"]["sku"]["name"]) if found else "premium"
+    if sku.lower() != "premium":
+        facts = {"found": sku, "wanted": "premium", "vault": name}
+        raise SkrFailure("vault_sku", f"The vault {name} has SKU {sku}, wanted premium.", facts)
+    return found is not None
 
 
 def _deleted(client: t.Any, wanted: Wanted, check_mode: bool) -> bool:
     """Deal with a soft-deleted key of the name; returns whether it was (or would be) recovered."""
     from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
 
-    try:
-        client.get_deleted_key(wanted.name)
-    except ResourceNotFoundError:
-        return False
-    except HttpResponseError:
-        return False  # without the right to look the creation itself will tell
+    with errors(f"deleted key {wanted.name}"):
+        try:
+            client.get_deleted_key(wanted.name)
+        except ResourceNotFoundError:
+            return False
+        except HttpResponseError as error:
+            if error.status_code == 403:
+                return False  # without the right to look, the creation itself will tell
+            raise
     if wanted.deleted_action == "fail":
         raise SkrFailure(
             "deleted_recoverable", f"The name {wanted.name} is held by a soft-deleted key.", {"key_name": wanted.name}
@@ -171,7 +185,8 @@ def _deleted(client: t.Any, wanted: Wanted, check_mode: bool) -> bool:
     try:
         client.purge_deleted_key(wanted.name, **SAFE_TO_REPEAT)
     except HttpResponseError as error:
-        if service_code(error)[1] == "ForbiddenByPolicy" or "purge protection" in service_code(error)[2]:
+        # The code ForbiddenByPolicy alone may also mean that the caller lacks the permission to purge.
+        if "purge protection" in service_code(error)[2].lower():
             raise SkrFailure(
                 "purge_refused",
                 f"The vault's purge protection forbids purging {wanted.name}.",
@@ -194,9 +209,10 @@ def plan_key(wanted: Wanted, policy: t.Optional[model.Policy], found: t.Optional
     _unchangeable(wanted, found, now)
     after = dict(now)
     body: t.Dict[str, t.Any] = {}
-    if policy is not None and not compare.equal(policy, model.parse(now["release_policy"])):
+    live = _parsed(now["release_policy"])
+    if policy is not None and (live is None or not compare.equal(policy, live)):
         if now["immutable"]:
-            changes = compare.differences(policy, model.parse(now["release_policy"]))
+            changes = compare.differences(policy, live) if live else ["the live policy does not follow the grammar"]
             raise SkrFailure(
                 "policy_immutable",
                 f"The release policy of {wanted.name} is immutable and differs: {'; '.join(changes)}.",
@@ -251,7 +267,7 @@ def describe(found: t.Any) -> t.Dict[str, t.Any]:
     """The parts of a key that are compared and shown; the policy is decoded."""
     properties, key = found.properties, found.key
     policy = properties.release_policy
-    document = canonical.as_dict(model.parse(policy.encoded_policy)) if policy else None
+    document = _document(policy.encoded_policy) if policy else None
     return {
         "version": properties.version,
         "key_type": str(getattr(found.key_type, "value", found.key_type)),
@@ -266,6 +282,20 @@ def describe(found: t.Any) -> t.Dict[str, t.Any]:
         "release_policy": document,
         "immutable": bool(policy and policy.immutable),
     }
+
+
+def _parsed(document: t.Any) -> t.Optional[model.Policy]:
+    """The model of a live policy; None when it does not follow our grammar, which is no fault of this call."""
+    try:
+        return model.parse(document)
+    except SkrFailure:
+        return None
+
+
+def _document(text: bytes) -> t.Any:
+    """A live policy for showing: in canonical form, or as it is."""
+    policy = _parsed(text)
+    return canonical.as_dict(policy) if policy else text.decode("utf-8", "replace")
 
 
 def _seconds(moment: t.Optional[datetime.datetime]) -> t.Optional[int]:
@@ -296,6 +326,8 @@ def _policy(text: str) -> t.Any:
 
 
 def _create(client: t.Any, wanted: Wanted, after: t.Mapping[str, t.Any]) -> t.Any:
+    from azure.core.exceptions import ResourceExistsError
+
     options: t.Dict[str, t.Any] = {
         "exportable": True,
         "release_policy": _policy(canonical.dump(model.parse(after["release_policy"]))),
@@ -306,9 +338,16 @@ def _create(client: t.Any, wanted: Wanted, after: t.Mapping[str, t.Any]) -> t.An
         "key_operations": list(wanted.key_ops) if wanted.key_ops is not None else None,
     }
     shape = {"size": after["key_size"]} if after["key_size"] else {"curve": after["curve"]}
-    return client.create_key(
-        wanted.name, wanted.key_type, **{k: v for k, v in {**options, **shape}.items() if v is not None}, **ONCE
-    )
+    given = {name: value for name, value in {**options, **shape}.items() if value is not None}
+    deadline = time.monotonic() + _PURGE_TIMEOUT
+    while True:
+        try:
+            return client.create_key(wanted.name, wanted.key_type, **given, **ONCE)
+        except ResourceExistsError as error:
+            # Refused, so nothing was made: a purge that has just been accepted is still under way.
+            if service_code(error)[1] != "ObjectIsBeingDeleted" or time.monotonic() > deadline:
+                raise
+        time.sleep(_PURGE_POLL)
 
 
 def _update(client: t.Any, name: str, body: t.Dict[str, t.Any]) -> None:
@@ -336,7 +375,12 @@ def public_key(jwk: t.Any) -> t.Dict[str, str]:
     if jwk.n:
         key = rsa.RSAPublicNumbers(int.from_bytes(jwk.e, "big"), int.from_bytes(jwk.n, "big")).public_key()
     else:
-        curves: t.Dict[str, t.Callable[[], ec.EllipticCurve]] = {"P-256": ec.SECP256R1, "P-256K": ec.SECP256K1, "P-384": ec.SECP384R1, "P-521": ec.SECP521R1}
+        curves: t.Dict[str, t.Callable[[], ec.EllipticCurve]] = {
+            "P-256": ec.SECP256R1,
+            "P-256K": ec.SECP256K1,
+            "P-384": ec.SECP384R1,
+            "P-521": ec.SECP521R1,
+        }
         curve = curves[str(getattr(jwk.crv, "value", jwk.crv))]()
         key = ec.EllipticCurvePublicNumbers(
             int.from_bytes(jwk.x, "big"), int.from_bytes(jwk.y, "big"), curve

@@ -34,6 +34,13 @@ class Plan:
         return found
 
 
+def text_tags(tags: t.Optional[t.Mapping[str, t.Any]]) -> t.Optional[t.Dict[str, str]]:
+    """Tags are texts in the service; YAML's numbers and booleans would differ from them on every run."""
+    if tags is None:
+        return None
+    return {str(name): "" if value is None else str(value) for name, value in tags.items()}
+
+
 def same_location(one: str, other: str) -> bool:
     """Azure regions compare without blanks and case: "West Europe" is westeurope."""
     return one.replace(" ", "").lower() == other.replace(" ", "").lower()

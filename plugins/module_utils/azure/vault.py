@@ -12,9 +12,10 @@ import typing as t
 
 from ..policy.failure import SkrFailure
 from .clients import SAFE_TO_REPEAT, Connection, errors, wire
-from .plan import Plan, same_location
+from .plan import Plan, same_location, text_tags
 
 _NAME = re.compile(r"[a-zA-Z](?!.*--)[a-zA-Z0-9-]{1,22}[a-zA-Z0-9]")
+_GUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 # What somebody needs who manages keys, and nothing that uses them.
 MANAGER_PERMISSIONS = (
     "get", "list", "create", "update", "import", "delete", "recover", "rotate", "getrotationpolicy", "setrotationpolicy",
@@ -40,12 +41,15 @@ class Wanted:
 def ensure(connection: Connection, wanted: Wanted, check_mode: bool) -> t.Dict[str, t.Any]:
     """Make or update the vault; returns the module's result. Raises SkrFailure."""
     check(wanted)
+    wanted = dataclasses.replace(wanted, tags=text_tags(wanted.tags))
     found = get(connection, wanted.resource_group, wanted.name)
     if wanted.key_managers and "self" in wanted.key_managers:
         own = str(connection.caller()["oid"])
         managers = tuple(own if entry == "self" else entry for entry in wanted.key_managers)
         wanted = dataclasses.replace(wanted, key_managers=managers)
-    tenant = connection.login.tenant or ("" if found else str(connection.caller()["tid"]))
+    # The body wants a GUID, the option may be a domain name; the caller's token always tells the GUID.
+    given = connection.login.tenant or ""
+    tenant = given if found or _GUID.fullmatch(given) else str(connection.caller()["tid"])
     plan = plan_vault(wanted, found, tenant)
     if plan.changed and not check_mode:
         found = apply(connection, wanted, plan)
@@ -64,6 +68,9 @@ def check(wanted: Wanted) -> None:
     days = wanted.soft_delete_retention_days
     if days is not None and not 7 <= days <= 90:
         raise _invalid("soft_delete_retention_days", days, "a number from 7 to 90")
+    for entry in wanted.key_managers:
+        if entry != "self" and not _GUID.fullmatch(entry):
+            raise _invalid("key_managers", entry, "an object id (GUID) or self")
 
 
 def _invalid(option: str, found: t.Any, wanted: str) -> SkrFailure:

@@ -2,14 +2,36 @@
 # Copyright (c) 2026, confidential.azure_skr contributors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Argument specs of the guest modules as plain data, and how the options become settings."""
+"""Argument specs of the guest modules as plain data, and how the options become settings.
+
+Nothing here needs a library at import, so that a module can say which one its interpreter lacks.
+"""
 
 from __future__ import annotations
 
+import importlib
+import sys
 import typing as t
 
-from .attest import Guest
-from .imds import Identity
+from ..policy.failure import SkrFailure
+
+if t.TYPE_CHECKING:
+    from .attest import Guest
+    from .imds import Identity
+
+
+def require_libraries() -> None:
+    """Raises SkrFailure ``library_missing`` with the package and the interpreter that lacks it."""
+    for package in ("cryptography.hazmat.primitives", "requests"):
+        try:
+            importlib.import_module(package)
+        except ImportError as error:
+            name = package.partition(".")[0]
+            raise SkrFailure(
+                "library_missing",
+                f"The Python package {name} is not installed for {sys.executable}.",
+                {"package": name, "interpreter": sys.executable},
+            ) from error
 
 
 def guest_argument_spec() -> t.Dict[str, t.Any]:
@@ -42,10 +64,14 @@ IDENTITY_EXCLUSIVE = [["identity_client_id", "identity_object_id", "identity_res
 
 def guest(options: t.Mapping[str, t.Any]) -> Guest:
     """Settings from a module's options."""
+    from .attest import Guest
+
     return Guest(**{name: options[name] for name in guest_argument_spec()})
 
 
 def identity(options: t.Mapping[str, t.Any]) -> Identity:
+    from .imds import Identity
+
     return Identity(
         options["identity_client_id"],
         options["identity_object_id"],

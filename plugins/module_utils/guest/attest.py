@@ -83,8 +83,24 @@ class Session:
     ) -> Attestation:
         """Collect evidence, have it attested, open and validate the token. Raises SkrFailure.
 
-        ``payload`` is the caller's client payload (text values); a nonce is added where it has none.
+        ``payload`` is the caller's client payload (text values); a nonce is added where it has none. When the PCRs move
+        meanwhile, all is done once more with their new values.
         """
+        for name, value in (payload or {}).items():
+            if not isinstance(value, str):
+                raise SkrFailure(
+                    "invalid_input",
+                    f"client_payload.{name} is of type {type(value).__name__}, wanted text.",
+                    {"option": "client_payload"},
+                )
+        try:
+            return self._attest(payload, user_data)
+        except SkrFailure as error:
+            if error.reason != "pcr_changed":
+                raise
+        return self._attest(payload, user_data)
+
+    def _attest(self, payload: t.Optional[t.Mapping[str, str]], user_data: t.Optional[bytes]) -> Attestation:
         authority = maa.authority(self.guest.attestation_url)
         wanted = {NONCE_NAME: b64u(os.urandom(24)), **(payload or {})}
         evidence = collect(

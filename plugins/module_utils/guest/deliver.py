@@ -20,6 +20,7 @@ from ..policy.failure import SkrFailure
 from . import unwrap
 
 MEMORY = frozenset({"tmpfs", "ramfs"})
+_NOBODY = 0xFFFFFFFF  # (uid_t)-1 stands for "leave it" in chown(2)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,11 +82,11 @@ def _invalid(option: str, found: t.Any, wanted: str) -> SkrFailure:
 def _lookup(option: str, name: t.Optional[str], find: t.Callable[[str], int]) -> t.Optional[int]:
     if name is None:
         return None
-    if name.isdigit():
+    if name.isdecimal() and int(name) < _NOBODY:
         return int(name)
     try:
         return find(name)
-    except KeyError:
+    except (KeyError, ValueError):
         raise _invalid(
             option, name, f"an existing {'user' if option == 'owner' else 'group'} of this machine"
         ) from None
@@ -94,10 +95,11 @@ def _lookup(option: str, name: t.Optional[str], find: t.Callable[[str], int]) ->
 def file_system(path: str, table: str = "/proc/self/mountinfo") -> t.Tuple[str, str]:
     """Type and mount point of the file system that a path is (or would be) on; see proc(5)."""
     best, kind = "", "unknown"
-    with open(table, encoding="utf-8", errors="surrogateescape") as stream:
-        for line in stream:
+    with open(table, "rb") as stream:
+        for line in stream.read().decode("latin-1").split("\n")[:-1]:
             fields, _dash, tail = line.partition(" - ")
-            point = fields.split(" ")[4].encode().decode("unicode_escape")
+            # Blanks and the like are octal escapes, all else are the bytes of the name.
+            point = os.fsdecode(fields.split(" ")[4].encode("latin-1").decode("unicode_escape").encode("latin-1"))
             below = path == point or path.startswith(point.rstrip("/") + "/")
             if below and len(point) >= len(best):  # later lines are mounted over earlier ones
                 best, kind = point, tail.split(" ")[0]
@@ -163,8 +165,9 @@ def _same(dest: str, content: bytearray) -> bool:
 def _reconcile(target: Checked, after: t.Mapping[str, t.Any]) -> None:
     descriptor = os.open(target.dest, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
-        os.fchmod(descriptor, target.mode)
+        # The owner first: a wider mode must not meet the group that was there before.
         os.fchown(descriptor, after["uid"], after["gid"])
+        os.fchmod(descriptor, target.mode)
     finally:
         os.close(descriptor)
 
@@ -182,7 +185,7 @@ def _replace(target: Checked, content: bytearray, after: t.Mapping[str, t.Any]) 
             os.fchmod(descriptor, target.mode)
             os.fsync(descriptor)
         os.rename(temporary, target.dest)
-    except OSError:
+    except BaseException:  # whatever ends this, an interrupt too, must not leave key bytes behind
         with contextlib.suppress(OSError):
             os.unlink(temporary)
         raise

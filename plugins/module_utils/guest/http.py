@@ -85,6 +85,26 @@ def ca_bundle(ca_path: t.Optional[str]) -> str:
     raise SkrFailure("tls_untrusted", "This machine has no CA bundle.", {"looked_at": list(_BUNDLES)})
 
 
+def service_address(option: str, url: str, example: str) -> str:
+    """An option's URL as ``https://host``, in lower case and without a final slash.
+
+    Raises SkrFailure ``invalid_input`` for anything but https to a host alone.
+    """
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname or ""
+    except ValueError:  # a bracket without its counterpart
+        parts, host = urlsplit(""), ""
+    if parts.scheme != "https" or not host or "@" in parts.netloc or parts.path.strip("/") or parts.query:
+        found = "a URL with a user name" if "@" in url else repr(url)  # it may hold a password
+        raise SkrFailure(
+            "invalid_input",
+            f"{option} is {found}, wanted an https URL of a host alone, such as {example}.",
+            {"option": option},
+        )
+    return f"https://{parts.netloc.lower()}"
+
+
 def proxy_variables() -> t.List[str]:
     """Names of the proxy variables that are set; their values may hold credentials."""
     return sorted(name for name in os.environ if name.lower() in PROXY_VARIABLES and os.environ[name])
@@ -165,13 +185,13 @@ class Http:
                 proxies=self._proxies(url),
                 stream=True,
             ) as response:
-                body = response.raw.read(_MAX_BODY + 1, decode_content=True)
+                body = _bounded(response)
                 reply = Reply(
                     response.status_code, {name.lower(): value for name, value in response.headers.items()}, body
                 )
         except requests.exceptions.SSLError as error:
             raise self._tls_failure(what, host, error) from error
-        except (requests.exceptions.RequestException, OSError, _urllib3_error()) as error:
+        except (requests.exceptions.RequestException, OSError) as error:
             raise SkrFailure(
                 "network_unreachable",
                 f"{what} at {host} cannot be reached ({_kind(error)}).",
@@ -229,21 +249,30 @@ def _session() -> requests.Session:
     return session
 
 
-def _urllib3_error() -> t.Type[BaseException]:
-    """Reading a raw body raises urllib3's own errors; requests carries that package with it."""
-    from urllib3.exceptions import HTTPError
-
-    return HTTPError
+def _bounded(response: requests.Response) -> bytes:
+    """The decoded body, as far as the largest answer that any of the services gives."""
+    body = b""
+    for piece in response.iter_content(1 << 16):
+        body += piece
+        if len(body) > _MAX_BODY:
+            break
+    return body
 
 
 def _innermost(error: BaseException) -> BaseException:
-    """The cause that requests and urllib3 have wrapped: as ``reason``, as first argument or as ``__cause__``."""
-    while True:
-        inner = [getattr(error, "reason", None), error.args[0] if error.args else None, error.__cause__]
-        found = next((one for one in inner if isinstance(one, BaseException)), None)
+    """The cause that requests and urllib3 have wrapped: as ``reason``, as an argument, or as what was being handled."""
+    for _depth in range(8):  # more wrapping than these libraries do
+        inner = [getattr(error, "reason", None), *error.args, error.__cause__, error.__context__]
+        found = next((one for one in inner if isinstance(one, BaseException) and _of_the_network(one)), None)
         if found is None:
-            return error
+            break
         error = found
+    return error
+
+
+def _of_the_network(error: BaseException) -> bool:
+    """Not whatever a caller was handling when it asked again."""
+    return isinstance(error, OSError) or type(error).__module__.startswith("urllib3.")
 
 
 def _kind(error: BaseException) -> str:

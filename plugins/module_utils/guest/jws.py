@@ -12,7 +12,7 @@ import json
 import time
 import typing as t
 
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.serialization import load_der_public_key
@@ -32,6 +32,8 @@ _ECDSA: t.Dict[str, t.Callable[[], hashes.HashAlgorithm]] = {
     "1.2.840.10045.4.3.4": hashes.SHA512,
 }
 _SAN, _BASIC_CONSTRAINTS = "2.5.29.17", "2.5.29.19"
+_KEY_USAGE, _NAME_CONSTRAINTS = "2.5.29.15", "2.5.29.30"
+_KEY_CERT_SIGN = 0x04  # bit 5 of KeyUsage
 _DNS_NAME = 0x82
 
 
@@ -71,7 +73,7 @@ def verify(token: str, key: KeyId, algorithm: str, nonce: str, bundle: str, now:
         )
     _check_thumbprints(header, leaf)
     # 2
-    public = load_der_public_key(leaf.public_key)
+    public = _public_key(leaf)
     if not isinstance(public, rsa.RSAPublicKey):
         raise SkrFailure("response_signature_invalid", "The release answer is not signed with an RSA key.")
     try:
@@ -81,8 +83,11 @@ def verify(token: str, key: KeyId, algorithm: str, nonce: str, bundle: str, now:
             "response_signature_invalid", "The release answer's signature does not verify.", {"kid": key.kid}
         ) from None
     # 3, 4
-    check_chain(chain, bundle, time.time() if now is None else now)
-    check_name(leaf, key.host)
+    try:
+        check_chain(chain, bundle, time.time() if now is None else now)
+        check_name(leaf, key.host)
+    except (ValueError, IndexError) as error:
+        raise _untrusted("a certificate in it cannot be read") from error
     # 5, 6
     return _check_request(payload, key, algorithm, nonce)
 
@@ -105,14 +110,14 @@ def check_chain(chain: t.Sequence[der.Certificate], bundle: str, now: float) -> 
     for certificate in chain:
         if not certificate.not_before <= now <= certificate.not_after:
             raise _untrusted(f"certificate {certificate.common_name()!r} is not valid now")
-    for subject, issuer in zip(chain, chain[1:]):
-        if not _issued(subject, issuer):
+    for below, (subject, issuer) in enumerate(zip(chain, chain[1:])):
+        if not _issued(subject, issuer, below):
             raise _untrusted(f"{subject.common_name()!r} was not issued by {issuer.common_name()!r}")
     last = chain[-1]
     for anchor in _anchors(bundle, last):
         if anchor.der == last.der and (len(chain) > 1 or _is_ca(last)):
             return
-        if anchor.not_before <= now <= anchor.not_after and _issued(last, anchor):
+        if anchor.not_before <= now <= anchor.not_after and _issued(last, anchor, len(chain) - 1):
             return
     raise _untrusted(f"it ends at {last.common_name()!r}, which the CA bundle {bundle} does not know")
 
@@ -127,21 +132,41 @@ def _anchors(bundle: str, last: der.Certificate) -> t.Iterator[der.Certificate]:
     for block in blocks:
         try:
             anchor = der.certificate(block)
-        except (der.DerError, IndexError):
+        except (ValueError, IndexError):
             continue  # a root that this reader cannot read is a root that is not used
         if anchor.subject in (last.issuer, last.subject):
             yield anchor
 
 
-def _is_ca(certificate: der.Certificate) -> bool:
+def _is_ca(certificate: der.Certificate, below: int = 0) -> bool:
+    """Whether it may issue certificates, with so many authorities between it and the leaf (RFC 5280, 4.2.1.3 and .9).
+
+    Name constraints (4.2.1.10) are not evaluated here, so an authority that has them counts as none.
+    """
     content = certificate.extensions.get(_BASIC_CONSTRAINTS)
-    return content is not None and der.expect(content, der.SEQUENCE).content[:3] == b"\x01\x01\xff"
-
-
-def _issued(subject: der.Certificate, issuer: der.Certificate) -> bool:
-    if subject.issuer != issuer.subject or not _is_ca(issuer):
+    if content is None or _NAME_CONSTRAINTS in certificate.extensions:
         return False
-    key = load_der_public_key(issuer.public_key)
+    fields = der.children(der.expect(content, der.SEQUENCE).content)
+    if not fields or fields[0].whole != b"\x01\x01\xff":
+        return False
+    if len(fields) > 1 and int.from_bytes(fields[1].content, "big") < below:
+        return False
+    usage = certificate.extensions.get(_KEY_USAGE)
+    return usage is None or bool(der.expect(usage, der.BITS).content[1] & _KEY_CERT_SIGN)
+
+
+def _public_key(certificate: der.Certificate) -> t.Any:
+    """The key of a certificate; None when it is of a kind that nobody here can verify with."""
+    try:
+        return load_der_public_key(certificate.public_key)
+    except (ValueError, UnsupportedAlgorithm):
+        return None
+
+
+def _issued(subject: der.Certificate, issuer: der.Certificate, below: int) -> bool:
+    if subject.issuer != issuer.subject or not _is_ca(issuer, below):
+        return False
+    key = _public_key(issuer)
     algorithm = subject.signature_algorithm
     try:
         if isinstance(key, rsa.RSAPublicKey) and algorithm in _RSA:

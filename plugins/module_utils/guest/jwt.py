@@ -14,7 +14,7 @@ import tempfile
 import time
 import typing as t
 
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.serialization import load_der_public_key
@@ -28,6 +28,7 @@ from .http import SERVER_ERRORS, Http, Retry
 CLOCK_SKEW = 300  # seconds
 KEY_KID = "TpmEphemeralEncryptionKey"
 _RETRY = Retry(SERVER_ERRORS | {408, 429}, (1.0, 3.0))
+_CACHE_AGE = 86400.0  # seconds; a key that the authority has withdrawn is believed no longer than that
 
 
 def split(token: str) -> t.Tuple[t.Dict[str, t.Any], t.Dict[str, t.Any], bytes, bytes]:
@@ -62,18 +63,12 @@ class Authority:
 
     def key(self, kid: str) -> t.Optional[rsa.RSAPublicKey]:
         """The key of a kid; keys are fetched when the remembered ones do not have it."""
-        found = self._load().get(kid)
+        found = _certified_key(self._load().get(kid))
         if found is None:
             fetched = self._fetch()
             self._save(fetched)
-            found = fetched.get(kid)
-        if found is None:
-            return None
-        try:
-            key = load_der_public_key(der.certificate(base64.b64decode(found)).public_key)
-        except (ValueError, der.DerError):
-            return None
-        return key if isinstance(key, rsa.RSAPublicKey) else None
+            found = _certified_key(fetched.get(kid))
+        return found
 
     def _fetch(self) -> t.Dict[str, str]:
         reply = self._http.request("the attestation service", "GET", f"{self._url}/certs", _RETRY)
@@ -95,7 +90,8 @@ class Authority:
         try:
             with open(self._path or os.devnull, "rb") as stream:
                 # Only what this user wrote is believed: whoever writes here chooses who may sign tokens.
-                if os.fstat(stream.fileno()).st_uid != os.geteuid():
+                found = os.fstat(stream.fileno())
+                if found.st_uid != os.geteuid() or not 0 <= time.time() - found.st_mtime <= _CACHE_AGE:
                     return {}
                 keys = json.load(stream)
         except (OSError, ValueError):
@@ -114,6 +110,15 @@ class Authority:
             os.replace(temporary, self._path)
         except OSError:
             pass
+
+
+def _certified_key(encoded: t.Optional[str]) -> t.Optional[rsa.RSAPublicKey]:
+    """The RSA key of a certificate in base64 DER; None when it is no such thing."""
+    try:
+        key = load_der_public_key(der.certificate(base64.b64decode(encoded or "")).public_key)
+    except (ValueError, IndexError, UnsupportedAlgorithm):
+        return None
+    return key if isinstance(key, rsa.RSAPublicKey) else None
 
 
 def validate(

@@ -15,7 +15,7 @@ import typing as t
 from urllib.parse import urlsplit
 
 from ..policy.failure import SkrFailure
-from .http import SERVER_ERRORS, Http, Reply, Retry
+from .http import SERVER_ERRORS, Http, Reply, Retry, service_address
 
 API_VERSION = "7.4"
 _RETRY = Retry(SERVER_ERRORS | {429}, (1.0, 2.0, 4.0, 8.0))
@@ -47,8 +47,8 @@ class KeyId(t.NamedTuple):
 
 def key_id(vault_uri: str, name: str, version: t.Optional[str]) -> KeyId:
     """Check the three options and put them together. Raises SkrFailure ``invalid_input``."""
-    parts = urlsplit(vault_uri)
-    if parts.scheme != "https" or (parts.hostname or "").count(".") < 2 or parts.path.strip("/") or parts.query:
+    vault = service_address("vault_uri", vault_uri, "https://myvault.vault.azure.net")
+    if vault.count(".") < 2:
         raise SkrFailure(
             "invalid_input",
             f"vault_uri is {vault_uri!r}, wanted an https URL such as https://myvault.vault.azure.net.",
@@ -64,7 +64,7 @@ def key_id(vault_uri: str, name: str, version: t.Optional[str]) -> KeyId:
         raise SkrFailure(
             "invalid_input", f"key_version is {version!r}, wanted 32 hex digits.", {"option": "key_version"}
         )
-    return KeyId(f"https://{parts.netloc.lower()}", name, version or None)
+    return KeyId(vault, name, version or None)
 
 
 def release(http: Http, key: KeyId, access_token: str, attestation_token: str, algorithm: str, nonce: str) -> str:
@@ -101,6 +101,8 @@ def refusal(reply: Reply, key: KeyId) -> SkrFailure:
         "request_id": reply.request_id,
         "kid": key.kid,
     }
+    if "non-exportable" in text.lower():  # met with 400 and, by analogy with a disabled key, with 403
+        return SkrFailure("key_not_exportable", f"{key.kid} is not exportable.", facts)
     if reply.status == 403:
         return _forbidden(code, text, facts, key)
     if reply.status == 401:
@@ -146,6 +148,4 @@ def _forbidden(code: str, text: str, facts: t.Dict[str, t.Any], key: KeyId) -> S
         )
     if code == "KeyDisabled" or "disabled key" in lower:
         return SkrFailure("key_disabled", f"{key.kid} is disabled.", facts)
-    if "non-exportable" in lower:
-        return SkrFailure("key_not_exportable", f"{key.kid} is not exportable.", facts)
     return SkrFailure("service_error", f"{key.host} refused: {text}", facts)

@@ -10,14 +10,13 @@ import base64
 import binascii
 import json
 import typing as t
-from urllib.parse import urlsplit
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from ..policy.failure import SkrFailure
 from .evidence import Evidence
-from .http import SERVER_ERRORS, Http, Reply, Retry
+from .http import SERVER_ERRORS, Http, Reply, Retry, service_address
 
 API_VERSION = "2020-10-01"
 _RETRY = Retry(SERVER_ERRORS | {408, 429}, (5.0, 10.0, 20.0))
@@ -29,15 +28,7 @@ def authority(attestation_url: str) -> str:
 
     Raises SkrFailure ``invalid_input``.
     """
-    parts = urlsplit(attestation_url)
-    if parts.scheme != "https" or not parts.hostname or parts.path.strip("/") or parts.query:
-        raise SkrFailure(
-            "invalid_input",
-            f"attestation_url is {attestation_url!r}, wanted an https URL of a host alone, such as "
-            "https://sharedweu.weu.attest.azure.net.",
-            {"option": "attestation_url"},
-        )
-    return f"https://{parts.netloc.lower()}"
+    return service_address("attestation_url", attestation_url, "https://sharedweu.weu.attest.azure.net")
 
 
 def attest(http: Http, authority_url: str, evidence: Evidence, payload: t.Mapping[str, str]) -> str:
@@ -75,6 +66,8 @@ def _refusal(reply: Reply, authority_url: str) -> SkrFailure:
         return SkrFailure(
             "attestation_refused", f"{authority_url} refused the evidence ({reply.status} {code}): {text}", facts
         )
+    if reply.status not in _RETRY.statuses:
+        return SkrFailure("attestation_protocol", f"{authority_url} answered {reply.status} {code}: {text}", facts)
     return SkrFailure("attestation_unavailable", f"{authority_url} answered {reply.status}, also on repetition.", facts)
 
 

@@ -32,9 +32,6 @@ from .evidence import b64u
 from .http import ca_bundle
 from .imds import Identity
 
-PREFLIGHTS = ("required", "advise", "off")
-OUTSIDE_VALIDITY = ("refuse", "warn", "accept")
-
 
 @dataclasses.dataclass(frozen=True)
 class Wanted:
@@ -75,10 +72,11 @@ def release(guest: attest.Guest, wanted: Wanted, check_mode: bool = False) -> t.
         )
         counts = job.counts()
         evidence_facts = exchange.attestation.evidence.facts()
-    private = unwrap.load(bytes(material), answer.jwk)
-    public = unwrap.public_facts(private)
-    content = unwrap.pem(private)
+    content = bytearray()
     try:
+        private = unwrap.load(bytes(material), answer.jwk)
+        public = unwrap.public_facts(private)
+        content = unwrap.pem(private)
         # 8
         warnings = check_validity(answer, wanted, time.time())
         # 9
@@ -148,10 +146,10 @@ class _Exchange:
 
         A missing permission is asked again while ``wait_for_grant`` allows: the only proof that a grant has taken
         effect is a release. An attestation that "cannot be verified" is made anew once, because that refusal is
-        known to pass. Nothing else is repeated here.
+        known to pass; an access token that is refused is fetched anew once. Nothing else is repeated here.
         """
         start = time.monotonic()
-        pause, fresh = 1.0, False
+        pause, fresh, renewed = 1.0, False, False
         while True:
             try:
                 answer = self._ask()
@@ -165,6 +163,10 @@ class _Exchange:
                 if error.reason == "attestation_not_verified" and not fresh:
                     fresh = True
                     self._attest_again()
+                    continue
+                if error.reason == "vault_token_rejected" and not renewed:
+                    renewed = True
+                    self.access_token = self.job.imds.token(self.key.audience, self.wanted.identity)
                     continue
                 raise self._explained(error) from error
             return answer

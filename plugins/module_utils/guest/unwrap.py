@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import typing as t
 
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.keywrap import InvalidUnwrap, aes_key_unwrap_with_padding
@@ -50,7 +51,7 @@ def load(material: bytes, jwk: t.Mapping[str, t.Any]) -> PrivateKey:
     """
     try:
         key = serialization.load_der_private_key(material, None)
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
         raise SkrFailure("unwrap_failed", f"The released {jwk.get('kty')} key cannot be read.") from error
     if not isinstance(key, (rsa.RSAPrivateKey, ec.EllipticCurvePrivateKey)) or not _fits(key, jwk):
         raise SkrFailure(
@@ -64,7 +65,9 @@ def _fits(key: PrivateKey, jwk: t.Mapping[str, t.Any]) -> bool:
         if isinstance(key, rsa.RSAPrivateKey):
             numbers = key.public_key().public_numbers()
             return (numbers.n, numbers.e) == (_integer(jwk["n"]), _integer(jwk["e"]))
-        point = key.public_key().public_numbers()
+        # Computed anew: the DER states the public point too, and older libraries believe it.
+        number = key.private_numbers().private_value
+        point = ec.derive_private_key(number, key.curve).public_key().public_numbers()
         return (point.x, point.y) == (_integer(jwk["x"]), _integer(jwk["y"])) and key.curve.name == _CURVES.get(
             jwk["crv"]
         )
@@ -97,7 +100,7 @@ def fingerprint_of_pem(content: bytes) -> t.Optional[str]:
     """The public fingerprint of a private key file; None when it is no such file."""
     try:
         key = serialization.load_pem_private_key(content, None)
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, UnsupportedAlgorithm):
         return None
     return (
         public_facts(key)["public_key_sha256"]

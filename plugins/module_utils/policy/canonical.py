@@ -19,9 +19,10 @@ from .model import Claim, Group, Policy
 def as_dict(policy: Policy) -> t.Dict[str, t.Any]:
     """The policy as a dictionary in canonical order, duplicates of a rule or condition left out."""
     rules: t.List[t.Dict[str, t.Any]] = []
+    # Plain == would take True for 1, which are different conditions.
     for rule in policy.rules:
         document = {"authority": rule.authority.rstrip("/"), **_group(rule.conditions)}
-        if document not in rules:
+        if not any(json.dumps(document) == json.dumps(known) for known in rules):
             rules.append(document)
     return {"version": policy.version, "anyOf": rules}
 
@@ -37,7 +38,6 @@ def _group(group: Group) -> t.Dict[str, t.Any]:
         document = (
             {"claim": member.path, member.operator: member.value} if isinstance(member, Claim) else _group(member)
         )
-        # Plain == would take True for 1, which are different conditions.
         if not any(json.dumps(document) == json.dumps(known) for known in members):
             members.append(document)
     return {group.kind: members}

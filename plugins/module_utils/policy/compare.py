@@ -19,7 +19,10 @@ from .model import Claim, Group, Policy, Value
 
 def authority_key(url: str) -> str:
     """Two authorities are the same when scheme, host and path are; case of the host and a final slash do not count."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:  # no URL at all, so it is like itself alone
+        return url
     return f"{parts.scheme.lower()}://{parts.netloc.lower()}{parts.path.rstrip('/')}"
 
 
@@ -51,6 +54,8 @@ def differences(wanted: Policy, live: Policy) -> t.List[str]:
             found += [
                 f"{authority}: live, but not wanted: {text}" for text in sorted(have[authority] - want[authority])
             ]
+    if not found and not equal(wanted, live):
+        found.append("the same conditions are distributed over the rules in another way")
     return found
 
 
@@ -83,4 +88,6 @@ def _member(member: t.Union[Claim, Group]) -> str:
 
 
 def _value(value: Value) -> t.Union[str, float, int]:
+    if isinstance(value, float) and value.is_integer():  # 2.0 is 2, by value
+        return int(value)
     return text_form(value) if isinstance(value, (bool, str)) else value

@@ -171,7 +171,7 @@ def _compare(operator: str, wanted: Value, found: t.Any) -> bool:
         return _same(wanted, found) == (operator == "equals")
     if not _number(wanted) or not _number(found):
         return False
-    low, high = float(found), float(wanted)
+    low, high = t.cast(float, found), t.cast(float, wanted)  # as they are: float() of a long integer overflows
     orders = {"less": low < high, "lessOrEquals": low <= high, "greater": low > high, "greaterOrEquals": low >= high}
     return orders[operator]
 

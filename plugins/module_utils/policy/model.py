@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import typing as t
 from urllib.parse import urlsplit
 
@@ -84,8 +85,11 @@ def _rule(document: t.Any, position: str) -> Rule:
     rule = _object(document, position)
     _members(rule, position, ("authority", *GROUPS))
     authority = rule.get("authority")
-    parts = urlsplit(authority) if isinstance(authority, str) else None
-    if parts is None or parts.scheme != "https" or not parts.hostname:
+    try:
+        parts = urlsplit(authority) if isinstance(authority, str) else None
+    except ValueError:  # such as an unclosed bracket
+        parts = None
+    if parts is None or parts.scheme != "https" or not parts.hostname or parts.query or parts.fragment:
         raise _invalid(f"{position}.authority", f"found {authority!r}, wanted an https URL")
     return Rule(str(authority), _group(rule, position))
 
@@ -114,6 +118,8 @@ def _condition(document: t.Any, position: str) -> t.Union[Claim, Group]:
     value = condition[operators[0]]
     if not isinstance(value, (str, int, float)):
         raise _invalid(f"{position}.{operators[0]}", f"found a {_kind(value)}, wanted text, a number or a boolean")
+    if isinstance(value, float) and not math.isfinite(value):  # Python's parser takes NaN, JSON has none
+        raise _invalid(f"{position}.{operators[0]}", f"found {value}, wanted a finite number")
     return Claim(path, operators[0], value)
 
 

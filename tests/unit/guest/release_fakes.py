@@ -21,13 +21,14 @@ import typing as t
 import pytest
 import requests
 import urllib3
-from ansible_collections.confidential.azure_skr.plugins.module_utils.policy.failure import SkrFailure
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.keywrap import aes_key_wrap_with_padding
 from cryptography.x509.oid import NameOID
+
+from ansible_collections.confidential.azure_skr.plugins.module_utils.policy.failure import SkrFailure
 
 VAULT_HOST = "myvault.vault.azure.net"
 VAULT = f"https://{VAULT_HOST}"
@@ -65,13 +66,13 @@ def integer(value: int) -> str:
     return b64u(value.to_bytes((value.bit_length() + 7) // 8, "big"))
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def rsa_key(name: str) -> rsa.RSAPrivateKey:
     """A throw-away key, made once for each name."""
     return rsa.generate_private_key(65537, 2048)
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def ec_key(name: str, curve: str = "secp256r1") -> ec.EllipticCurvePrivateKey:
     curves = {
         "secp256r1": ec.SECP256R1,
@@ -222,7 +223,7 @@ def private_pem(key: t.Any) -> bytes:
     )
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def chain(*hosts: str) -> t.Tuple[x509.Certificate, ...]:
     """Leaf (key ``leaf``), intermediate (EC) and root of one throw-away authority."""
     root, middle = rsa_key("root"), ec_key("middle")
@@ -379,12 +380,12 @@ def payload(
 
 def signed_answer(
     document: t.Any,
-    certificates: t.Optional[t.Sequence[x509.Certificate]] = None,
+    certificates: t.Optional[t.Sequence[t.Union[x509.Certificate, bytes]]] = None,
     key: t.Optional[rsa.RSAPrivateKey] = None,
     **header: t.Any,
 ) -> str:
     """The JWS of a release answer, signed by the leaf of ``chain()`` unless told otherwise."""
-    shown = [der(one) for one in (chain() if certificates is None else certificates)]
+    shown = [one if isinstance(one, bytes) else der(one) for one in (chain() if certificates is None else certificates)]
     sha1 = hashlib.sha1(shown[0]).digest()
     full = {
         "alg": "RS256",

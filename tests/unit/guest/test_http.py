@@ -12,9 +12,10 @@ import typing as t
 from pathlib import Path
 
 import pytest
-from ansible_collections.confidential.azure_skr.plugins.module_utils.guest import http
 from unit.guest import release_fakes as fakes
 from unit.guest.release_fakes import Site, answer, refused
+
+from ansible_collections.confidential.azure_skr.plugins.module_utils.guest import http
 
 AGAIN = http.Retry(frozenset({429, 503}), (1.0, 2.0, 4.0))
 PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")

@@ -9,9 +9,10 @@ import typing as t
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from unit.guest.release_fakes import Answer, Site, answer, refused
+
 from ansible_collections.confidential.azure_skr.plugins.module_utils.guest.http import Http
 from ansible_collections.confidential.azure_skr.plugins.module_utils.guest.imds import Identity, Imds
-from unit.guest.release_fakes import Answer, Site, answer, refused
 
 VAULT = "https://vault.azure.net"
 TOKEN = answer({"access_token": "sentinel-token", "expires_in": "86399", "token_type": "Bearer"})

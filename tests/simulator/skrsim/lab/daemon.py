@@ -23,7 +23,7 @@ from ..core.app import build
 from ..core.audit import Audit
 from ..core.faults import Fault
 from ..core.running import Running
-from ..core.world import World
+from ..core.world import UserIdentity, World
 from ..services.arm import seed
 from ..tee.platform import Platform
 from ..vtpm.vm import VirtualTpm
@@ -228,6 +228,7 @@ class Lab:
             "delays": self._delays,
             "vm_reboot": self._reboot,
             "vm_identities": self._identities,
+            "identities": self._show_identities,
             "vm_ak_certificate": self._ak_certificate,
             "key": self._key,
             "vault": self._vault,
@@ -271,13 +272,18 @@ class Lab:
         for number in range(int(request["count"])):
             identifier = f"{vm.id.partition('/providers/')[0]}/providers/Microsoft.ManagedIdentity/userAssignedIdentities/{vm.name}-{number}"
             principal = self.world.new_managed_identity(f"{vm.name}-{number}", identifier)
-            made = seed.UserIdentity(
+            made = UserIdentity(
                 identifier, f"{vm.name}-{number}", vm.location, principal.object_id, principal.app_id
             )
             self.world.user_identities[identifier.lower()] = made
             vm.user_identities.append(identifier)
             clients.append(principal.app_id)
         return clients
+
+    def _show_identities(self, request: dict[str, t.Any]) -> list[dict[str, str]]:
+        """The user-assigned identities of a VM."""
+        found = [self.world.user_identities[name.lower()] for name in self.world.vms[request["name"]].user_identities]
+        return [{"id": one.id, "principal_id": one.principal_id, "client_id": one.client_id} for one in found]
 
     def _ak_certificate(self, request: dict[str, t.Any]) -> None:
         """Issue a new AK certificate with so many days left (negative: expired)."""

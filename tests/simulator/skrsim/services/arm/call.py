@@ -138,7 +138,9 @@ def route(
     ``action`` is checked at ``scope``, by default the path itself, before the handler runs. Without an action the
     handler decides.
     """
-    pattern = re.sub(r"\{(\w+)\}", lambda part: f"(?P<{part[1]}>" + (".*?)" if part[1] == "scope" else "[^/]+)"), path)
-    compiled = re.compile(f"{pattern}/?", re.IGNORECASE)
+    parts = re.split(r"\{(\w+)\}", path)  # text, name, text, name, ... text
+    parts[0::2] = [re.escape(text) for text in parts[0::2]]
+    parts[1::2] = [f"(?P<{part}>{'.*?' if part == 'scope' else '[^/]+'})" for part in parts[1::2]]
+    compiled = re.compile("".join(parts) + "/?", re.IGNORECASE)
     parameters = frozenset({"api-version", *query})
     return Route(name, method, compiled, versions, handler, parameters, action, path if scope is None else scope)

@@ -44,6 +44,7 @@ class Operations:
     def __init__(self, world: World) -> None:
         self._world = world
         self._all: dict[str, Operation] = {}
+        self._active: dict[str, Operation] = {}
 
     def routes(self) -> list[Route]:
         where = "/subscriptions/{sub}/providers/{namespace}/locations/{location}"
@@ -74,7 +75,7 @@ class Operations:
                 "code": str(fault.parameters.get("code", "InternalExecutionError")),
                 "message": str(fault.parameters.get("message", "An internal execution error occurred.")),
             }
-        self._all[made.name] = made
+        self._all[made.name] = self._active[made.name] = made
         if polls == 0:
             self._conclude(made)
         return made
@@ -88,13 +89,14 @@ class Operations:
     def settle(self) -> None:
         """End what is due by the clock."""
         now = self._world.clock.now()
-        for operation in list(self._all.values()):
-            if operation.status == "InProgress" and now >= operation.due:
+        for operation in list(self._active.values()):
+            if now >= operation.due:
                 self._conclude(operation)
 
     def preempt(self, operation: Operation | None) -> None:
         """A newer request for the same resource takes the place of this one."""
         if operation is not None and operation.status == "InProgress":
+            del self._active[operation.name]
             operation.status, operation.ended = "Canceled", self._world.clock.now()
             operation.error = {
                 "code": "OperationPreempted",
@@ -102,6 +104,7 @@ class Operations:
             }
 
     def _conclude(self, operation: Operation) -> None:
+        del self._active[operation.name]
         operation.status = "Failed" if operation.error else "Succeeded"
         operation.ended = self._world.clock.now()
         (operation.fail if operation.error else operation.finish)()

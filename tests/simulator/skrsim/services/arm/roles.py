@@ -129,7 +129,7 @@ ROLES = {
         Role(
             "Key Vault Crypto Service Encryption User",
             "e147488a-f6f5-4113-8e2d-b22465e65bf6",
-            ("Microsoft.EventGrid/eventSubscriptions/*",),
+            tuple(f"Microsoft.EventGrid/eventSubscriptions/{action}" for action in ("write", "read", "delete")),
             (),
             (f"{_V}/keys/read", f"{_V}/keys/wrap/action", f"{_V}/keys/unwrap/action"),
         ),

@@ -1,315 +1,214 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Vaults in ARM: create, update, read, delete, recover, purge, and access policies."""
+"""Vaults in ARM: create, update, read and list, and the access policies of one."""
 
 from __future__ import annotations
 
-import re
 import typing as t
 
 from ...core.messages import Response
-from ...core.world import AccessPolicy, Vault
+from ...core.world import Vault, World
+from . import access_policies, vault_rules, versions
 from .call import Call, Route, route
-from .errors import known, refuse
+from .deleted_vaults import DeletedVaults
+from .errors import known, refuse, tags
+from .operations import RETRY_AFTER, Operation, Operations
 
-VERSIONS = (
-    "2022-07-01",
-    "2023-02-01",
-    "2023-07-01",
-    "2024-11-01",
-    "2024-12-01-preview",
-    "2025-05-01",
-    "2026-02-01",
-    "2026-05-15",
+KIND = "Microsoft.KeyVault/vaults"
+PAGE = 25
+_EVERY = f"/subscriptions/{{sub}}/providers/{KIND}"
+_GROUP = f"/subscriptions/{{sub}}/resourceGroups/{{rg}}/providers/{KIND}"
+_VAULT = f"{_GROUP}/{{vault}}"
+_IN_DELETED_STATE = (
+    "A vault with the same name already exists in deleted state. You need to either recover or purge existing key "
+    "vault. Follow this link https://go.microsoft.com/fwlink/?linkid=2149745 for more information on soft delete."
 )
-BODY = ("location", "tags", "properties", "id", "name", "type", "systemData")
-PROPERTIES = (
-    "tenantId", "sku", "accessPolicies", "vaultUri", "enabledForDeployment", "enabledForDiskEncryption",
-    "enabledForTemplateDeployment", "enableSoftDelete", "softDeleteRetentionInDays", "enableRbacAuthorization", "createMode",
-    "enablePurgeProtection", "networkAcls", "provisioningState", "publicNetworkAccess", "hsmPoolResourceId",
-    "privateEndpointConnections",
-)  # fmt: skip
-ENTRY = ("tenantId", "objectId", "applicationId", "permissions")
-KEY_PERMISSIONS = frozenset(
-    "all encrypt decrypt wrapkey unwrapkey sign verify get list create update import delete backup restore recover purge "
-    "release rotate getrotationpolicy setrotationpolicy".split()
-)
-KINDS = ("keys", "secrets", "certificates", "storage")
-NAME = re.compile(r"[a-zA-Z](?!.*--)[a-zA-Z0-9-]{1,22}[a-zA-Z0-9]")
-_V = "/subscriptions/{sub}/resourceGroups/{rg}/providers/Microsoft.KeyVault/vaults"
-_DELETED = "/subscriptions/{sub}/providers/Microsoft.KeyVault"
-RBAC_DEFAULT_SINCE = "2026-02-01"
 
 
 class Vaults:
+    def __init__(self, world: World, operations: Operations, deleted: DeletedVaults) -> None:
+        self._operations, self._deleted = operations, deleted
+        self._creating: dict[str, Operation] = {}  # lower name -> registration of its DNS name
+
     def routes(self) -> list[Route]:
-        here = f"{_DELETED}/locations/{{location}}/deletedVaults/{{vault}}"
+        takes, read, policy = versions.KEYVAULT, f"{KIND}/read", f"{KIND}/accessPolicies/write"
+        sub, group = "/subscriptions/{sub}", "/subscriptions/{sub}/resourceGroups/{rg}"
+        skip = ("$top", "$skiptoken")
+        policies = f"{_VAULT}/accessPolicies/{{op}}"
         return [
-            route("vault_put", "PUT", f"{_V}/{{vault}}", VERSIONS, self.put),
-            route("vault_patch", "PATCH", f"{_V}/{{vault}}", VERSIONS, self.patch),
-            route("vault_get", "GET", f"{_V}/{{vault}}", VERSIONS, self.get),
-            route("vault_delete", "DELETE", f"{_V}/{{vault}}", VERSIONS, self.delete),
-            route("vault_list", "GET", _V, VERSIONS, self.list_group, "$top", "$skiptoken"),
-            route("vault_list_all", "GET", f"{_DELETED}/vaults", VERSIONS, self.list_all, "$top", "$skiptoken"),
-            route("access_policy", "PUT", f"{_V}/{{vault}}/accessPolicies/{{op}}", VERSIONS, self.access),
-            route("deleted_vault_get", "GET", here, VERSIONS, self.deleted_get),
-            route("deleted_vault_list", "GET", f"{_DELETED}/deletedVaults", VERSIONS, self.deleted_list, "$skiptoken"),
-            route("deleted_vault_purge", "POST", f"{here}/purge", VERSIONS, self.purge),
-            route("vault_name_check", "POST", f"{_DELETED}/checkNameAvailability", VERSIONS, self.check_name),
+            route("vault_put", "PUT", _VAULT, takes, self.put, action=f"{KIND}/write"),
+            route("vault_patch", "PATCH", _VAULT, takes, self.patch, action=f"{KIND}/write"),
+            route("vault_get", "GET", _VAULT, takes, self.get, action=read),
+            route("vault_delete", "DELETE", _VAULT, takes, self.delete, action=f"{KIND}/delete"),
+            route("vault_list", "GET", _GROUP, takes, self.list_group, *skip, action=read, scope=group),
+            route("vault_list_all", "GET", _EVERY, takes, self.list_all, *skip, action=read, scope=sub),
+            route("access_policy", "PUT", policies, takes, self.access, action=policy, scope=_VAULT),
         ]
+
+    # --- reading
 
     def _vault(self, call: Call) -> Vault:
         group, name = call.group_id(), call.groups["vault"]
         vault = call.world.vaults.get(name.lower())
         if vault is None or not vault.id.lower().startswith(group.lower() + "/"):
-            raise call.not_found("Microsoft.KeyVault/vaults", name)
+            raise call.not_found(KIND, name)
         return vault
 
     def get(self, call: Call) -> Response:
+        """While the DNS name is being registered each look is a poll, since clients poll the vault itself."""
         vault = self._vault(call)
-        call.needs("Microsoft.KeyVault/vaults/read", vault.id)
-        return Response.of(document(vault))
+        creating = self._creating.get(vault.name.lower())
+        if creating is not None:
+            self._operations.poll(creating)
+        return self._answer(vault)
+
+    def _answer(self, vault: Vault, status: int = 200, write: bool = False) -> Response:
+        pending = vault.provisioning_state == "RegisteringDns"
+        return Response.of(document(vault), status, RETRY_AFTER if pending else None, write=write)
 
     def list_group(self, call: Call) -> Response:
-        group = call.group_id()
-        call.needs("Microsoft.KeyVault/vaults/read", group)
-        return call.page(
-            [document(v) for v in call.world.vaults.values() if v.id.lower().startswith(group.lower() + "/")], 25
-        )
+        return self._list(call, call.group_id())
 
     def list_all(self, call: Call) -> Response:
-        call.needs("Microsoft.KeyVault/vaults/read", f"/subscriptions/{call.world.subscription_id}")
-        return call.page([document(vault) for vault in call.world.vaults.values()], 25)
+        return self._list(call, call.subscription)
+
+    def _list(self, call: Call, below: str) -> Response:
+        vaults = [vault for vault in call.world.vaults.values() if vault.id.lower().startswith(below.lower() + "/")]
+        return call.page([document(vault) for vault in vaults], call.top(PAGE))
+
+    # --- writing
 
     def put(self, call: Call) -> Response:
         group, name = call.group_id(), call.groups["vault"]
-        call.needs("Microsoft.KeyVault/vaults/write", f"{group}/providers/Microsoft.KeyVault/vaults/{name}")
-        body = known(call.body(), BODY, "VaultCreateOrUpdateParameters")
-        properties = known(body.get("properties"), PROPERTIES, "VaultProperties")
-        if not NAME.fullmatch(name):
-            raise refuse(400, "VaultNameNotValid", f"The vault name '{name}' is invalid.")
+        body = known(call.body(), "VaultCreateOrUpdateParameters", read_only=True)
+        properties = known(body.get("properties"), "VaultProperties")
+        if not vault_rules.valid_name(name):
+            raise refuse(
+                400,
+                "VaultNameNotValid",
+                f"The vault name '{name}' is invalid. A vault's name must be between 3-24 alphanumeric characters. The "
+                "name must begin with a letter, end with a letter or digit, and not contain consecutive hyphens.",
+            )
+        location = str(body.get("location") or "").replace(" ", "").lower()
+        if not location:
+            raise refuse(400, "LocationRequired", "The location property is required for this definition.")
+        existing = self._named(call, name, group, location)
+        mode = properties.get("createMode") or "default"
+        if mode not in ("default", "recover"):
+            raise vault_rules.bad(f"The value '{mode}' of createMode is not valid.")
+        if mode == "recover" and existing is None:
+            return self._recover(call, name, group, location)
+        if existing is None and name.lower() in call.world.deleted_vaults:
+            raise refuse(409, "ConflictError", _IN_DELETED_STATE)
+        return self._create_or_update(call, existing, Vault(
+            name, call.world.subscription_id, group.rpartition("/")[2], location, call.world.tenant_id,
+            rbac=call.version[:10] >= versions.KEYVAULT_RBAC_DEFAULT, created_at=call.now,
+        ), body)  # fmt: skip
+
+    def _named(self, call: Call, name: str, group: str, location: str) -> Vault | None:
+        """The live vault of that name; a name that another group or region has is refused."""
         existing = call.world.vaults.get(name.lower())
-        if existing and not existing.id.lower().startswith(group.lower() + "/"):
-            raise refuse(409, "VaultAlreadyExists", f"The vault name '{name}' is already in use.")
-        if properties.get("createMode") == "recover":
-            return self._recover(call, name, group)
-        if name.lower() in call.world.deleted_vaults:
+        if existing is None:
+            return None
+        if not existing.id.lower().startswith(group.lower() + "/"):
             raise refuse(
                 409,
-                "ConflictError",
-                "A vault with the same name already exists in deleted state. You need to either recover or purge existing key vault.",
+                "VaultAlreadyExists",
+                f"The vault name '{name}' is already in use. Vault names are globally unique so it is possible that "
+                "the name is already taken.",
             )
+        if existing.location != location:
+            raise refuse(
+                409,
+                "InvalidResourceLocation",
+                f"The resource '{name}' already exists in location '{existing.location}' in resource group "
+                f"'{existing.resource_group}'. A resource with the same name cannot be created in location "
+                f"'{location}'. Please select a new resource name.",
+            )
+        return existing
+
+    def _create_or_update(self, call: Call, existing: Vault | None, fresh: Vault, body: dict[str, t.Any]) -> Response:
+        """PUT states the whole: access policies and tags that are not in it are gone afterwards."""
+        vault, properties = existing or fresh, body["properties"]
         for member in ("tenantId", "sku"):
-            if member not in properties:
-                raise refuse(400, "BadRequest", f"The parameter {member} is required.")
-        if existing is None:
-            vault = Vault(
-                name,
-                call.world.subscription_id,
-                group.split("/")[-1],
-                str(body.get("location", "")).replace(" ", "").lower(),
-                properties["tenantId"],
-                created_at=call.now,
-                rbac=str(call.request.param("api-version")) >= RBAC_DEFAULT_SINCE,
-            )
-            if not vault.location:
-                raise refuse(400, "LocationRequired", "The location property is required for this definition.")
-        else:
-            vault = existing
-        if not vault.rbac and not properties.get("enableRbacAuthorization") and "accessPolicies" not in properties:
-            raise refuse(400, "BadRequest", "The parameter accessPolicies is required.")
-        self._apply(call, vault, properties, existing is None)
-        vault.access_policies = []
-        self._merge(call, vault, properties.get("accessPolicies") or [], "replace")
-        vault.tags = dict(body.get("tags") or {})
-        call.world.vaults[name.lower()] = vault
-        return Response.of(document(vault), 201 if existing is None else 200, write=True)
+            if properties.get(member) is None:
+                raise vault_rules.bad(f"The parameter {member} is required.")
+        changes = vault_rules.check(call.world, vault, properties, existing is None)
+        if properties.get("accessPolicies") is None and not changes.get("rbac", vault.rbac):
+            raise vault_rules.bad("The parameter accessPolicies is required.")
+        changes["access_policies"] = access_policies.replaced(call.world, vault, properties.get("accessPolicies"))
+        changes["tags"] = tags(body)
+        changed = _apply(vault, changes)
+        if existing is not None:
+            return self._answer(vault, write=changed)
+        call.world.vaults[vault.name.lower()] = vault
+        self._register(vault)
+        return self._answer(vault, 201, write=True)
+
+    def _register(self, vault: Vault) -> None:
+        """A vault's name takes a while until DNS knows it."""
+        vault.provisioning_state = "RegisteringDns"
+
+        def end(state: str) -> None:
+            vault.provisioning_state = state
+
+        operation = self._operations.begin("vault_put", vault.name, lambda: end("Succeeded"), lambda: end("Failed"))
+        self._creating[vault.name.lower()] = operation
+
+    def _recover(self, call: Call, name: str, group: str, location: str) -> Response:
+        vault = self._deleted.recover(call.world, name, group, location)
+        self._register(vault)
+        return self._answer(vault, write=True)
 
     def patch(self, call: Call) -> Response:
         vault = self._vault(call)
-        call.needs("Microsoft.KeyVault/vaults/write", vault.id)
-        body = known(call.body(), BODY, "VaultPatchParameters")
-        properties = known(body.get("properties") or {}, PROPERTIES, "VaultPatchProperties")
-        self._apply(call, vault, properties, False)
-        if "accessPolicies" in properties:
-            vault.access_policies = []
-            self._merge(call, vault, properties["accessPolicies"], "replace")
-        if "tags" in body:
-            vault.tags = dict(body["tags"] or {})
-        return Response.of(document(vault), write=True)
+        body = known(call.body(), "VaultPatchParameters", read_only=True)
+        properties = known(body.get("properties") or {}, "VaultPatchProperties")
+        changes = vault_rules.check(call.world, vault, properties, False)
+        if properties.get("accessPolicies") is not None:
+            changes["access_policies"] = access_policies.replaced(call.world, vault, properties["accessPolicies"])
+        if body.get("tags") is not None:
+            changes["tags"] = tags(body)
+        return self._answer(vault, write=_apply(vault, changes))
 
-    def _apply(self, call: Call, vault: Vault, properties: dict[str, t.Any], new: bool) -> None:
-        """Check all, then set all: a refused request changes nothing."""
-        sku = properties.get("sku")
-        if sku is not None and (
-            sku.get("family") != "A" or str(sku.get("name")).lower() not in ("standard", "premium")
-        ):
-            raise refuse(400, "BadRequest", f"The sku {sku} is not valid.")
-        if properties.get("tenantId", call.world.tenant_id) != call.world.tenant_id:
-            raise refuse(400, "BadRequest", "The tenant of the vault is not the tenant of the subscription.")
-        if properties.get("enablePurgeProtection") is False:
-            raise refuse(400, "BadRequest", 'The property "enablePurgeProtection" cannot be set to false.')
-        if properties.get("enableSoftDelete") is False:
-            raise refuse(
-                400, "BadRequest", 'The property "enableSoftDelete" can be set to false only for creating new vault.'
-            )
-        days = properties.get("softDeleteRetentionInDays", vault.retention_days)
-        if not 7 <= days <= 90:
-            raise refuse(400, "BadRequest", "softDeleteRetentionInDays must be from 7 to 90.")
-        if not new and days != vault.retention_days:
-            raise refuse(400, "BadRequest", "softDeleteRetentionInDays cannot be changed.")
-        if properties.get("publicNetworkAccess", "Enabled") not in ("Enabled", "Disabled"):
-            raise refuse(400, "BadRequest", "publicNetworkAccess must be Enabled or Disabled.")
-        if sku is not None:
-            vault.sku = str(sku["name"]).lower()
-        vault.retention_days = days
-        vault.purge_protection = vault.purge_protection or bool(properties.get("enablePurgeProtection"))
-        if properties.get("enableRbacAuthorization") is not None:
-            vault.rbac = bool(properties["enableRbacAuthorization"])
-        vault.public_network_access = properties.get("publicNetworkAccess", vault.public_network_access)
-        vault.network_acls = properties.get("networkAcls", vault.network_acls)
-
-    # --- access policies
+    def delete(self, call: Call) -> Response:
+        """Soft delete: the vault and its keys wait until they are recovered, purged or their time is over."""
+        group, name = call.group_id(), call.groups["vault"].lower()
+        vault = call.world.vaults.get(name)
+        if vault is None or not vault.id.lower().startswith(group.lower() + "/"):
+            return Response(204)
+        self._creating.pop(name, None)
+        self._deleted.delete(call.world, vault)
+        return Response(200, audit={"write": True})
 
     def access(self, call: Call) -> Response:
         vault, operation = self._vault(call), call.groups["op"].lower()
-        call.needs("Microsoft.KeyVault/vaults/accessPolicies/write", vault.id)
         if operation not in ("add", "remove", "replace"):
-            raise refuse(400, "BadRequest", f"The access policy operation '{operation}' is not valid.")
-        body = known(call.body(), ("properties", "id", "name", "type", "location"), "VaultAccessPolicyParameters")
-        properties = known(body.get("properties"), ("accessPolicies",), "VaultAccessPolicyProperties")
-        self._merge(call, vault, properties.get("accessPolicies") or [], operation)
-        answer = {"id": f"{vault.id}/accessPolicies/", "type": "Microsoft.KeyVault/vaults/accessPolicies"}
-        entries = {"accessPolicies": [entry_document(entry) for entry in vault.access_policies]}
-        return Response.of({**answer, "properties": entries}, write=True)
-
-    def _merge(self, call: Call, vault: Vault, entries: list[t.Any], operation: str) -> None:
-        """Entries are named by tenant, object and application; entries of others are never touched."""
-        checked = [self._entry(call, vault, entry) for entry in entries]
-        policies = list(vault.access_policies)
-        for entry in checked:
-            key = (entry.object_id.lower(), entry.application_id)
-            old = next((p for p in policies if (p.object_id.lower(), p.application_id) == key), None)
-            merged = self._combine(call, old, entry, operation)
-            policies = [policy for policy in policies if policy is not old]
-            if merged is not None:
-                policies.append(merged)
-        if len(policies) > 1024:
-            raise refuse(400, "BadRequest", "A vault holds at most 1024 access policies.")
-        vault.access_policies = policies
-
-    def _combine(self, call: Call, old: AccessPolicy | None, new: AccessPolicy, operation: str) -> AccessPolicy | None:
-        before = {kind: {p.lower() for p in (old.permissions.get(kind, []) if old else [])} for kind in KINDS}
-        given = {kind: {p.lower() for p in new.permissions.get(kind, [])} for kind in KINDS}
-        after = {
-            "add": {kind: before[kind] | given[kind] for kind in KINDS},
-            "remove": {kind: before[kind] - given[kind] for kind in KINDS},
-            "replace": given,
-        }[operation]
-        if not any(after.values()):
-            return None
-        delay = call.world.grant_delay(new.object_id, call.world.delays.access_policy_effective)
-        known_effective = old.effective if old else {}
-        effective = {
-            f"{kind}/{permission}": known_effective.get(f"{kind}/{permission}", call.now + delay)
-            for kind in KINDS
-            for permission in after[kind]
-        }
-        permissions = {kind: sorted(after[kind]) for kind in KINDS}
-        return AccessPolicy(new.tenant_id, new.object_id, permissions, new.application_id, effective)
-
-    def _entry(self, call: Call, vault: Vault, entry: t.Any) -> AccessPolicy:
-        entry = known(entry, ENTRY, "AccessPolicyEntry")
-        if entry.get("tenantId") != vault.tenant_id:
-            raise refuse(400, "BadRequest", "An access policy entry is of another tenant than the vault.")
-        permissions = known(entry.get("permissions"), KINDS, "Permissions")
-        for permission in permissions.get("keys") or []:
-            if str(permission).lower() not in KEY_PERMISSIONS:
-                raise refuse(400, "BadRequest", f"The key permission '{permission}' is not valid.")
-        return AccessPolicy(
-            vault.tenant_id,
-            str(entry["objectId"]),
-            {k: list(v or []) for k, v in permissions.items()},
-            entry.get("applicationId"),
-        )
-
-    # --- deletion
-
-    def delete(self, call: Call) -> Response:
-        vault = self._vault(call)
-        call.needs("Microsoft.KeyVault/vaults/delete", vault.id)
-        vault.deleted_at = call.now
-        call.world.deleted_vaults[vault.name.lower()] = call.world.vaults.pop(vault.name.lower())
-        return Response(200, audit={"write": True})
-
-    def _recover(self, call: Call, name: str, group: str) -> Response:
-        vault = call.world.deleted_vaults.get(name.lower())
-        if vault is None or not vault.id.lower().startswith(group.lower() + "/"):
-            raise refuse(
-                404, "SoftDeletedVaultDoesNotExist", "A soft deleted vault with the given name does not exist."
-            )
-        vault.deleted_at = None
-        call.world.vaults[name.lower()] = call.world.deleted_vaults.pop(name.lower())
-        return Response.of(document(vault), 200, write=True)
-
-    def deleted_get(self, call: Call) -> Response:
-        call.needs("Microsoft.KeyVault/locations/deletedVaults/read", f"/subscriptions/{call.world.subscription_id}")
-        vault = call.world.deleted_vaults.get(call.groups["vault"].lower())
-        if vault is None or vault.location != call.groups["location"].lower():
-            raise refuse(404, "DeletedVaultNotFound", f"The deleted vault '{call.groups['vault']}' was not found.")
-        return Response.of(deleted_document(vault))
-
-    def deleted_list(self, call: Call) -> Response:
-        call.needs("Microsoft.KeyVault/deletedVaults/read", f"/subscriptions/{call.world.subscription_id}")
-        return call.page([deleted_document(vault) for vault in call.world.deleted_vaults.values()], 25)
-
-    def purge(self, call: Call) -> Response:
-        call.needs(
-            "Microsoft.KeyVault/locations/deletedVaults/purge/action", f"/subscriptions/{call.world.subscription_id}"
-        )
-        vault = call.world.deleted_vaults.get(call.groups["vault"].lower())
-        if vault is None:
-            raise refuse(404, "DeletedVaultNotFound", f"The deleted vault '{call.groups['vault']}' was not found.")
-        if vault.purge_protection:
-            raise refuse(409, "DeletedVaultPurge", "Operation is not allowed, because purge protection is enabled.")
-        del call.world.deleted_vaults[vault.name.lower()]
-        for store in (call.world.keys, call.world.deleted_keys):
-            for key in [key for key in store if key[0] == vault.name.lower()]:
-                del store[key]
-        return Response(200, audit={"write": True})
-
-    def check_name(self, call: Call) -> Response:
-        body = known(call.body(), ("name", "type"), "VaultCheckNameAvailabilityParameters")
-        name = str(body.get("name", ""))
-        if not NAME.fullmatch(name):
-            return Response.of(
-                {"nameAvailable": False, "reason": "AccountNameInvalid", "message": "The vault name is invalid."}
-            )
-        if name.lower() in call.world.vaults or name.lower() in call.world.deleted_vaults:
-            return Response.of(
-                {
-                    "nameAvailable": False,
-                    "reason": "AlreadyExists",
-                    "message": f"The vault name '{name}' is already in use.",
-                }
-            )
-        return Response.of({"nameAvailable": True})
+            raise vault_rules.bad(f"The access policy operation '{operation}' is not valid.")
+        body = known(call.body(), "VaultAccessPolicyParameters")
+        entries = known(body.get("properties"), "VaultAccessPolicyProperties").get("accessPolicies")
+        policies = access_policies.changed(call.world, vault, entries, operation)
+        write = _apply(vault, {"access_policies": policies})
+        found = [access_policies.document(policy) for policy in vault.access_policies]
+        answer = {"id": f"{vault.id}/accessPolicies/", "type": f"{KIND}/accessPolicies"}
+        return Response.of({**answer, "properties": {"accessPolicies": found}}, write=write)
 
 
-def entry_document(entry: AccessPolicy) -> dict[str, t.Any]:
-    found: dict[str, t.Any] = {
-        "tenantId": entry.tenant_id,
-        "objectId": entry.object_id,
-        "permissions": entry.permissions,
-    }
-    return found | ({"applicationId": entry.application_id} if entry.application_id else {})
+def _apply(vault: Vault, changes: dict[str, t.Any]) -> bool:
+    """Set attributes; whether anything differs afterwards."""
+    different = {name: value for name, value in changes.items() if getattr(vault, name) != value}
+    for name, value in different.items():
+        setattr(vault, name, value)
+    return bool(different)
 
 
 def document(vault: Vault) -> dict[str, t.Any]:
     properties: dict[str, t.Any] = {
         "sku": {"family": "A", "name": vault.sku},
         "tenantId": vault.tenant_id,
-        "accessPolicies": [entry_document(entry) for entry in vault.access_policies],
+        "accessPolicies": [access_policies.document(policy) for policy in vault.access_policies],
         "enabledForDeployment": False,
+        "enabledForDiskEncryption": False,
+        "enabledForTemplateDeployment": False,
         "enableSoftDelete": True,
         "softDeleteRetentionInDays": vault.retention_days,
         "enableRbacAuthorization": vault.rbac,
@@ -324,23 +223,8 @@ def document(vault: Vault) -> dict[str, t.Any]:
     return {
         "id": vault.id,
         "name": vault.name,
-        "type": "Microsoft.KeyVault/vaults",
+        "type": KIND,
         "location": vault.location,
         "tags": vault.tags,
         "properties": properties,
-    }
-
-
-def deleted_document(vault: Vault) -> dict[str, t.Any]:
-    base = f"/subscriptions/{vault.subscription}/providers/Microsoft.KeyVault/locations/{vault.location}/deletedVaults"
-    return {
-        "id": f"{base}/{vault.name}",
-        "name": vault.name,
-        "type": "Microsoft.KeyVault/deletedVaults",
-        "properties": {
-            "vaultId": vault.id,
-            "location": vault.location,
-            "tags": vault.tags,
-            "purgeProtectionEnabled": vault.purge_protection,
-        },
     }

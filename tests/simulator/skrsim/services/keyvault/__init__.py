@@ -8,7 +8,7 @@ import typing as t
 
 from ...core.ca import LabCA
 from ...core.messages import Refusal, Request, Response
-from ...core.world import Vault, World
+from ...core.world import Principal, Vault, World
 from . import access, keys, release
 from .call import VERSIONS, Call
 from .errors import bad, refuse
@@ -50,6 +50,7 @@ ROUTES = (
     _route("deleted_key_purge", "DELETE", r"/deletedkeys/(?P<name>[^/]+)", "purge", keys.purge),
     _route("deleted_key_list", "GET", r"/deletedkeys", "list", keys.deleted_list, "maxresults", "$skiptoken"),
 )
+SINCE_7_3 = frozenset({"key_release", "key_rotate", "rotation_policy_get", "rotation_policy_put"})
 
 
 class KeyVaultService:
@@ -92,6 +93,7 @@ class KeyVaultService:
         assert vault is not None
         headers = {
             "x-ms-keyvault-region": vault.location,
+            "x-ms-keyvault-network-info": f"conn_type=Ipv4;addr={request.client_address};act_addr_fam=InterNetwork;",
             "x-ms-request-id": self.world.guid(),
             "x-ms-keyvault-service-version": "1.9.0.0",
         }
@@ -105,6 +107,15 @@ class KeyVaultService:
     async def _answer(self, request: Request, vault: Vault) -> Response:
         access.firewall(vault, request)
         principal, claims = access.authenticate(self.world, vault, request)
+        try:
+            return await self._authenticated(request, vault, principal, claims)
+        except Refusal as refusal:
+            refusal.response.audit.setdefault("principal", principal.object_id)
+            raise
+
+    async def _authenticated(
+        self, request: Request, vault: Vault, principal: Principal, claims: dict[str, t.Any]
+    ) -> Response:
         found = self._match(request)
         if found is None:
             raise refuse(404, "NotFound", f"{request.method} {request.path} is not an operation of this service.")
@@ -118,6 +129,8 @@ class KeyVaultService:
         name = parts.get("name") or ""
         clause = access.authorize(self.world, vault, name, chosen.permission, principal, claims)
         call = Call(self.world, request, vault, principal, name, parts.get("version") or "")
+        if chosen.name in SINCE_7_3 and not call.version_at_least("7.3"):
+            raise bad(f"The operation needs api-version 7.3 or later, not '{request.param('api-version')}'.")
         if chosen.handler is None:
             return await release.release(call, clause)
         response = await chosen.handler(call)

@@ -57,7 +57,7 @@ def firewall(vault: Vault, request: Request) -> None:
 def authenticate(world: World, vault: Vault, request: Request) -> tuple[Principal, dict[str, t.Any]]:
     """The caller and the token's claims. Without a token: the challenge."""
     challenge = {
-        "WWW-Authenticate": f'Bearer authorization="https://login.microsoftonline.com/{vault.tenant_id}", resource="{AUDIENCE}"'
+        "WWW-Authenticate": f'Bearer authorization="https://login.windows.net/{vault.tenant_id}", resource="{AUDIENCE}"'
     }
     scheme, _space, token = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not token:

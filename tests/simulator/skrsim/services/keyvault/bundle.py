@@ -51,11 +51,13 @@ def jwk(vault: Vault, key: Key, version: KeyVersion) -> dict[str, t.Any]:
 
 
 def attributes(vault: Vault, key: Key, version: KeyVersion) -> dict[str, t.Any]:
+    # The level's name tells whether somebody chose less than the full 90 days.
+    level = "Recoverable" if vault.retention_days >= 90 else "CustomizedRecoverable"
     found: dict[str, t.Any] = {
         "enabled": version.enabled,
         "created": version.created,
         "updated": version.updated,
-        "recoveryLevel": "Recoverable" if vault.purge_protection else "Recoverable+Purgeable",
+        "recoveryLevel": level if vault.purge_protection else f"{level}+Purgeable",
         "recoverableDays": vault.retention_days,
     }
     for name in ("nbf", "exp"):

@@ -12,7 +12,7 @@ from ...core.world import Key, Principal, Vault, World
 from .errors import bad, key_not_found
 
 NAME = re.compile(r"[0-9a-zA-Z-]{1,127}")
-VERSIONS = ("7.0", "7.1", "7.2", "7.3", "7.4", "7.5", "7.6-preview.2", "7.6", "2025-07-01", "2026-04-01")
+VERSIONS = ("2016-10-01", "7.0", "7.1", "7.2", "7.3", "7.4", "7.5", "7.6-preview.2", "7.6", "2025-07-01", "2026-04-01")
 
 
 @dataclasses.dataclass
@@ -57,9 +57,16 @@ class Call:
     def version_at_least(self, wanted: str) -> bool:
         return VERSIONS.index(str(self.request.param("api-version"))) >= VERSIONS.index(wanted)
 
+    def _number(self, name: str, default: int, least: int, most: int) -> int:
+        text = self.request.param(name)
+        if text is None:
+            return default
+        if not (text.isascii() and text.isdigit()) or not least <= int(text) <= most:
+            raise bad(f"The query parameter '{name}' must be a number from {least} to {most}.")
+        return int(text)
+
     def page(self, items: list[t.Any]) -> Response:
-        size = min(int(self.request.param("maxresults") or 25), 25)
-        start = int(self.request.param("$skiptoken") or 0)
+        size, start = self._number("maxresults", 25, 1, 25), self._number("$skiptoken", 0, 0, len(items))
         document: dict[str, t.Any] = {"value": items[start : start + size], "nextLink": None}
         if start + size < len(items):
             version = self.request.param("api-version")

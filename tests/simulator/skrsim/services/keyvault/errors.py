@@ -38,8 +38,8 @@ def skr(number: int) -> Refusal:
     return refuse(400, "BadParameter", f"AKV.SKR.{number}: {SKR[number]}", clause=f"vault.AKV.SKR.{number}")
 
 
-def bad(message: str) -> Refusal:
-    return refuse(400, "BadParameter", message)
+def bad(message: str, clause: str = "") -> Refusal:
+    return refuse(400, "BadParameter", message, clause=clause)
 
 
 def key_not_found(name: str) -> Refusal:

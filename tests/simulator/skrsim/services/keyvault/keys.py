@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import re
 import typing as t
 
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
@@ -16,10 +15,9 @@ from . import bundle, policy
 from .call import Call
 from .errors import bad, key_not_found, refuse, skr
 
-NAME = re.compile(r"[0-9a-zA-Z-]{1,127}")
 OPS = {"encrypt", "decrypt", "sign", "verify", "wrapKey", "unwrapKey", "import", "export"}
 CREATE = ("kty", "key_size", "public_exponent", "key_ops", "attributes", "tags", "crv", "release_policy")
-IMPORT = ("Hsm", "hsm", "key", "attributes", "tags", "release_policy")
+IMPORT = ("Hsm", "key", "attributes", "tags", "release_policy")
 UPDATE = ("key_ops", "attributes", "tags", "release_policy")
 ATTRIBUTES = (
     "enabled",
@@ -33,8 +31,10 @@ ATTRIBUTES = (
     "hsmPlatform",
     "attestation",
 )
+ROTATION = ("id", "lifetimeActions", "attributes")
 POLICY = ("contentType", "data", "immutable")
 JWK = ("kid", "kty", "key_ops", "n", "e", "d", "dp", "dq", "qi", "p", "q", "k", "key_hsm", "crv", "x", "y")
+SIZES = (2048, 3072, 4096)
 _DEFAULT_OPS = {"RSA": ["encrypt", "decrypt", "sign", "verify", "wrapKey", "unwrapKey"], "EC": ["sign", "verify"]}
 
 
@@ -45,6 +45,19 @@ def known(document: t.Any, members: t.Container[str]) -> dict[str, t.Any]:
         if name not in members:
             raise bad(f"Unknown member '{name}' in the request body.")
     return document
+
+
+def _attributes(body: dict[str, t.Any]) -> dict[str, t.Any]:
+    """Attributes and tags of a body, checked for their types; returns the attributes."""
+    found = known(body.get("attributes") or {}, ATTRIBUTES)
+    for name, value in found.items():
+        wanted = bool if name in ("enabled", "exportable") else int if name in ("nbf", "exp") else object
+        if value is not None and (not isinstance(value, wanted) or (wanted is int and isinstance(value, bool))):
+            raise bad(f"The attribute '{name}' is not valid.")
+    tags = body.get("tags") or {}
+    if not isinstance(tags, dict) or not all(isinstance(value, str) for value in tags.values()):
+        raise bad("The property 'tags' must be an object of texts.")
+    return found
 
 
 def version_of(call: Call, key: Key, version: str) -> KeyVersion:
@@ -64,31 +77,29 @@ async def create(call: Call) -> Response:
         raise bad(f"The key type '{kty}' is not supported by this vault.")
     _needs_hsm(call, kty)
     wanted = _exportable(call, body, kty)
-    _not_deleted(call, name)
-    key = call.world.keys.get(call.slot(name))
-    _compatible(key, wanted)
+    _existing(call, name, wanted)
     material, curve = await _generate(body, kty)
-    return _store(call, name, key, wanted, body, kty, curve, material)
+    return _store(call, name, wanted, body, kty, curve, material)
 
 
 async def import_(call: Call) -> Response:
     name = call.key_name()
     body = known(call.body(), IMPORT)
     jwk = known(body.get("key"), JWK)
-    hsm = bool(body.get("Hsm", body.get("hsm"))) or str(jwk.get("kty", "")).endswith("-HSM")
+    hsm = bool(body.get("Hsm")) or str(jwk.get("kty", "")).endswith("-HSM")
     kty = str(jwk.get("kty", "")).removesuffix("-HSM") + ("-HSM" if hsm else "")
     _needs_hsm(call, kty)
     wanted = _exportable(call, body, kty)
-    _not_deleted(call, name)
-    key = call.world.keys.get(call.slot(name))
-    _compatible(key, wanted)
+    _existing(call, name, wanted)
     try:
         material = await asyncio.to_thread(_from_jwk, jwk)
-    except (KeyError, ValueError):
+    except (KeyError, ValueError, TypeError):
         raise bad("The key material cannot be imported.") from None
+    if kty.startswith("RSA") and material.key_size not in SIZES:
+        raise bad(f"The key size {material.key_size} is not supported.")
     if "key_ops" in jwk:
         body = {**body, "key_ops": jwk["key_ops"]}
-    return _store(call, name, key, wanted, body, kty, jwk.get("crv"), material)
+    return _store(call, name, wanted, body, kty, jwk.get("crv"), material)
 
 
 def _needs_hsm(call: Call, kty: str) -> None:
@@ -102,7 +113,7 @@ def _needs_hsm(call: Call, kty: str) -> None:
 
 def _exportable(call: Call, body: dict[str, t.Any], kty: str) -> tuple[bool, dict[str, t.Any] | None]:
     """Whether an exportable key is wanted, and the release policy member; all rules checked."""
-    attributes = known(body.get("attributes") or {}, ATTRIBUTES)
+    attributes = _attributes(body)
     exportable, member = bool(attributes.get("exportable")), body.get("release_policy")
     if exportable and (call.vault.sku != "premium" or not call.version_at_least("7.3")):
         raise skr(1001)
@@ -126,6 +137,14 @@ def _not_deleted(call: Call, name: str) -> None:
         )
 
 
+def _existing(call: Call, name: str, wanted: tuple[bool, dict[str, t.Any] | None]) -> Key | None:
+    """The key that gets another version, if the name is in use and may be."""
+    _not_deleted(call, name)
+    key = call.world.keys.get(call.slot(name))
+    _compatible(key, wanted)
+    return key
+
+
 def _compatible(key: Key | None, wanted: tuple[bool, dict[str, t.Any] | None]) -> None:
     if key is None:
         return
@@ -139,7 +158,7 @@ def _compatible(key: Key | None, wanted: tuple[bool, dict[str, t.Any] | None]) -
 async def _generate(body: dict[str, t.Any], kty: str) -> tuple[t.Any, str | None]:
     if kty.startswith("RSA"):
         size = body.get("key_size", 2048)
-        if size not in (2048, 3072, 4096):
+        if size not in SIZES:
             raise bad(f"The key size {size} is not supported.")
         return await asyncio.to_thread(rsa.generate_private_key, 65537, size), None
     curve = str(body.get("crv") or "P-256")
@@ -154,8 +173,8 @@ def _from_jwk(jwk: dict[str, t.Any]) -> t.Any:
 
     if str(jwk["kty"]).startswith("RSA"):
         public = rsa.RSAPublicNumbers(number("e"), number("n"))
-        names = ("p", "q", "d", "dp", "dq", "qi")
-        return rsa.RSAPrivateNumbers(*(number(name) for name in names), public).private_key()
+        p, q, d, dp, dq, qi = (number(name) for name in ("p", "q", "d", "dp", "dq", "qi"))
+        return rsa.RSAPrivateNumbers(p, q, d, dp, dq, qi, public).private_key()
     curve = bundle.CURVES[jwk["crv"]]()
     return ec.EllipticCurvePrivateNumbers(
         number("d"), ec.EllipticCurvePublicNumbers(number("x"), number("y"), curve)
@@ -165,7 +184,6 @@ def _from_jwk(jwk: dict[str, t.Any]) -> t.Any:
 def _store(
     call: Call,
     name: str,
-    key: Key | None,
     wanted: tuple[bool, dict[str, t.Any] | None],
     body: dict[str, t.Any],
     kty: str,
@@ -173,20 +191,27 @@ def _store(
     material: t.Any,
 ) -> Response:
     exportable, member = wanted
-    operations = body.get("key_ops") or _DEFAULT_OPS[kty.removesuffix("-HSM")]
-    if set(operations) - OPS:
-        raise bad(f"The key operation '{sorted(set(operations) - OPS)[0]}' is not valid.")
+    operations = _operations(body) or _DEFAULT_OPS[kty.removesuffix("-HSM")]
+    # Somebody else may have made the key while the material was made.
+    key = _existing(call, name, wanted)
     stored = policy.stored_form(str(member.get("data"))) if member else None
     if key is None:
         key = Key(name, call.vault.name.lower(), exportable=exportable)
     if stored is not None:
         _set_policy(key, t.cast(dict[str, t.Any], member), stored)
     now = int(call.now)
-    version = KeyVersion(call.world.hex(32), kty, material, list(operations), now, now, curve=curve)
+    version = KeyVersion(call.world.hex(32), kty, material, operations, now, now, curve=curve)
     _set_attributes(version, body)
     key.versions.append(version)
     call.world.keys[call.slot(name)] = key
     return Response.of(bundle.whole(call.vault, key, version), write=True)
+
+
+def _operations(body: dict[str, t.Any]) -> list[str]:
+    found = body.get("key_ops") or []
+    if not isinstance(found, list) or not all(isinstance(name, str) and name in OPS for name in found):
+        raise bad(f"The key operations {found!r} are not valid.")
+    return list(found)
 
 
 def _set_policy(key: Key, member: dict[str, t.Any], stored: dict[str, t.Any]) -> None:
@@ -225,7 +250,7 @@ async def update(call: Call) -> Response:
     key = call.key()
     version = version_of(call, key, call.version)
     body = known(call.body(), UPDATE)
-    attributes = known(body.get("attributes") or {}, ATTRIBUTES)
+    attributes = _attributes(body)
     if "exportable" in attributes and bool(attributes["exportable"]) != key.exportable:
         raise skr(1003)
     stored = None
@@ -238,12 +263,11 @@ async def update(call: Call) -> Response:
         stored = policy.stored_form(str(member.get("data")))
         if key.policy_immutable and stored != key.release_policy:
             raise skr(1020)
-    if set(body.get("key_ops") or []) - OPS:
-        raise bad("A key operation is not valid.")
+    operations = _operations(body)
     if stored is not None:
         _set_policy(key, body["release_policy"], stored)
     if body.get("key_ops") is not None:
-        version.key_ops = list(body["key_ops"])
+        version.key_ops = operations
     _set_attributes(version, body)
     version.updated = int(call.now)
     return Response.of(bundle.whole(call.vault, key, version), write=True)
@@ -275,7 +299,7 @@ async def rotate(call: Call) -> Response:
 async def rotation_policy(call: Call) -> Response:
     key = call.key()
     if call.request.method == "PUT":
-        key.rotation_policy = known(call.body(), ("id", "lifetimeActions", "attributes"))
+        key.rotation_policy = _rotation(known(call.body(), ROTATION))
         return Response.of(
             {"id": f"{bundle.base_url(call.vault)}/keys/{key.name}/rotationpolicy", **key.rotation_policy}, write=True
         )
@@ -288,13 +312,31 @@ async def rotation_policy(call: Call) -> Response:
     )
 
 
+def _rotation(document: dict[str, t.Any]) -> dict[str, t.Any]:
+    """A rotation policy, checked down to its leaves."""
+    known(document.get("attributes") or {}, ("expiryTime", "created", "updated"))
+    actions = document.get("lifetimeActions") or []
+    if not isinstance(actions, list):
+        raise bad("The property 'lifetimeActions' must be a list.")
+    for entry in actions:
+        known(entry, ("trigger", "action"))
+        trigger = known(entry.get("trigger"), ("timeAfterCreate", "timeBeforeExpiry"))
+        kind = known(entry.get("action"), ("type",)).get("type")
+        if len(trigger) != 1 or str(kind).lower() not in ("rotate", "notify"):
+            raise bad("A lifetime action has one trigger, and the action 'Rotate' or 'Notify'.")
+    return document
+
+
 # --- deletion
 
 
 def _deleted_document(call: Call, key: Key) -> dict[str, t.Any]:
+    return {**bundle.whole(call.vault, key, key.versions[-1]), **_deletion(call, key)}
+
+
+def _deletion(call: Call, key: Key) -> dict[str, t.Any]:
     at = int(key.deleted_at or 0)
     return {
-        **bundle.whole(call.vault, key, key.versions[-1]),
         "recoveryId": f"{bundle.base_url(call.vault)}/deletedkeys/{key.name}",
         "deletedDate": at,
         "scheduledPurgeDate": at + 86400 * call.vault.retention_days,
@@ -321,7 +363,7 @@ async def deleted_get(call: Call) -> Response:
 
 async def deleted_list(call: Call) -> Response:
     mine = [key for (vault, _name), key in sorted(call.world.deleted_keys.items()) if vault == call.vault.name.lower()]
-    return call.page([_deleted_document(call, key) for key in mine])
+    return call.page([bundle.item(call.vault, key, key.versions[-1], False) | _deletion(call, key) for key in mine])
 
 
 async def recover(call: Call) -> Response:

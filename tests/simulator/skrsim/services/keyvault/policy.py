@@ -79,7 +79,14 @@ def encoded(policy: dict[str, t.Any]) -> str:
 
 
 def same_authority(one: str, other: str) -> bool:
-    return one.rstrip("/").lower() == other.rstrip("/").lower()
+    """Scheme and host in any case, one final slash or none; path and port exactly."""
+
+    def parts(url: str) -> tuple[str, ...]:
+        scheme, _colon, rest = url.removesuffix("/").partition("://")
+        host, slash, path = rest.partition("/")
+        return scheme.lower(), host.lower(), slash, path
+
+    return parts(one) == parts(other)
 
 
 def decide(policy: dict[str, t.Any], claims: dict[str, t.Any]) -> tuple[bool, str]:
@@ -122,7 +129,7 @@ def _compare(operator: str, wanted: t.Any, found: t.Any) -> bool:
     numbers = all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in (wanted, found))
     if operator in ("equals", "notEquals"):
         if numbers:
-            same = wanted == found
+            same = bool(wanted == found)
         elif isinstance(wanted, str) and isinstance(found, (str, bool)):
             same = wanted == _text(found)
         else:

@@ -10,7 +10,6 @@ import json
 import os
 import typing as t
 
-
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.keywrap import aes_key_wrap_with_padding
@@ -52,10 +51,12 @@ async def release(call: Call, clause: str) -> Response:
     token, algorithm = body.get("target"), body.get("enc", "CKM_RSA_AES_KEY_WRAP")
     if not isinstance(token, str) or not token:
         raise bad("The property 'target' is required.")
-    if algorithm not in ALGORITHMS:
+    if not isinstance(algorithm, str) or algorithm not in ALGORITHMS:
         raise bad(f"The algorithm '{algorithm}' is not valid.")
+    if not isinstance(body.get("nonce", ""), str):
+        raise bad("The property 'nonce' must be text.")
     if not key.exportable or key.release_policy is None:
-        raise refuse(403, "Forbidden", "Operation release is not allowed on a non-exportable key.", "KeyNotExportable")
+        raise bad("Operation release is not allowed on a non-exportable key.", "vault.KeyNotExportable")
     if not version.enabled:
         raise refuse(403, "Forbidden", "Operation release is not allowed on a disabled key.", "KeyDisabled")
     fault = call.world.faults.fire("keyvault", "key_release", call.request.vm, FAULTS)
@@ -73,7 +74,7 @@ async def release(call: Call, clause: str) -> Response:
             principal=call.principal.object_id,
         )
     kid, public = encryption_key(claims)
-    answer = await asyncio.to_thread(_answer, call, key, version, str(algorithm), body.get("nonce"), kid, public, fault)
+    answer = await asyncio.to_thread(_answer, call, key, version, algorithm, body.get("nonce"), kid, public, fault)
     return Response.of(
         {"value": answer},
         clause=f"{clause}; {why}",
@@ -98,7 +99,7 @@ def _answer(
     if action == "swap_key":
         other = Key("another-key", key.vault, [version], True, key.release_policy)
         key, shown = other, version
-    enc = "CKM_RSA_AES_KEY_WRAP" if action == "wrong_enc" and algorithm != "CKM_RSA_AES_KEY_WRAP" else algorithm
+    enc = next(name for name in ALGORITHMS if (name == algorithm) != (action == "wrong_enc"))
     wrapped = wrap(version.private, enc, public, broken=action == "broken_kwp")
     hsm = {
         "schema_version": "1.0",

@@ -75,11 +75,11 @@ async def _signing_key(world: World, authority: str, kid: str) -> rsa.RSAPublicK
         entries = keys.json()["keys"]
     except (OSError, ValueError, KeyError, TypeError):
         raise unverified("authority_unreachable") from None
-    for entry in entries:
-        if entry.get("kid") == kid and entry.get("x5c"):
+    for entry in entries if isinstance(entries, list) else []:
+        if isinstance(entry, dict) and entry.get("kid") == kid and entry.get("x5c"):
             try:
                 certificate = x509.load_der_x509_certificate(base64.b64decode(entry["x5c"][0]))
-            except (ValueError, binascii.Error):
+            except (ValueError, TypeError, KeyError, binascii.Error):
                 raise unverified("x5c") from None
             public = certificate.public_key()
             if isinstance(public, rsa.RSAPublicKey):
@@ -92,10 +92,15 @@ def encryption_key(claims: dict[str, t.Any]) -> tuple[str, rsa.RSAPublicKey]:
     runtime = claims.get("x-ms-runtime")
     keys = runtime.get("keys") if isinstance(runtime, dict) else None
     for entry in keys if isinstance(keys, list) else []:
+        if not isinstance(entry, dict):
+            continue
         usable = entry.get("key_use") == "enc" or entry.get("use") == "enc" or "encrypt" in (entry.get("key_ops") or [])
         if entry.get("kty") == "RSA" and entry.get("kid") and usable:
-            numbers = rsa.RSAPublicNumbers(
-                int.from_bytes(unb64u(entry["e"]), "big"), int.from_bytes(unb64u(entry["n"]), "big")
-            )
-            return str(entry["kid"]), numbers.public_key()
+            try:
+                numbers = rsa.RSAPublicNumbers(
+                    int.from_bytes(unb64u(entry["e"]), "big"), int.from_bytes(unb64u(entry["n"]), "big")
+                )
+                return str(entry["kid"]), numbers.public_key()
+            except (ValueError, TypeError, KeyError):
+                raise unverified("encryption_key_malformed") from None
     raise unverified("no_encryption_key")

@@ -8,6 +8,7 @@ import datetime
 import hashlib
 import json
 import os
+import threading
 import typing as t
 
 from cryptography import x509
@@ -60,11 +61,13 @@ class Keys:
 
     def __init__(self) -> None:
         self._all: dict[str, list[SigningKey]] = {}
+        self._lock = threading.Lock()  # the first two requests of an authority may come at once
 
     def of(self, authority: str) -> list[SigningKey]:
-        if authority not in self._all:
-            self._all[authority] = [SigningKey(authority)]
-        return self._all[authority]
+        with self._lock:
+            if authority not in self._all:
+                self._all[authority] = [SigningKey(authority)]
+            return self._all[authority]
 
     def rotate(self, authority: str) -> None:
         self._all[authority] = [SigningKey(authority)]
