@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import sys
 import typing as t
 
 from .policy.failure import SkrFailure
@@ -24,6 +25,11 @@ def run(module: AnsibleModule, function: t.Callable[[], t.Dict[str, t.Any]]) -> 
         result = function()
     except SkrFailure as failure:
         result = {"failed": True, **failure.as_result()}
+    except ImportError as error:
+        package = error.name or "unknown"
+        message = f"The Python package {package} is not installed for {sys.executable}."
+        facts = {"package": package, "interpreter": sys.executable}
+        result = {"failed": True, **SkrFailure("library_missing", message, facts).as_result()}
     except Exception as error:  # the outermost layer: no traceback may reach a user
         result = {"failed": True, **_unforeseen(error).as_result()}
     if result.get("failed"):

@@ -7,6 +7,7 @@ import itertools
 from typing import Any
 
 from labkit import Lab
+
 from skrsim.lab.inventory import release_policy
 from skrsim.lab.plan import AUTHORITY, LOCATION, RESOURCE_GROUP
 

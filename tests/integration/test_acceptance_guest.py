@@ -12,6 +12,7 @@ import labkit
 import pytest
 from integration.site import Site, ready
 from labkit import Lab
+
 from skrsim.lab.plan import AUTHORITY
 
 
@@ -79,7 +80,11 @@ def test_metadata_service_refuses(local_lab: Lab, site: Site, monkeypatch: pytes
 
 
 def _with_proxy(environment: dict[str, str]) -> Any:
-    return lambda: {**environment, "HTTP_PROXY": "http://user:hunter2@127.0.0.1:9", "http_proxy": "http://user:hunter2@127.0.0.1:9"}
+    return lambda: {
+        **environment,
+        "HTTP_PROXY": "http://user:hunter2@127.0.0.1:9",
+        "http_proxy": "http://user:hunter2@127.0.0.1:9",
+    }
 
 
 def test_a_proxy_answers_for_the_metadata_service(local_lab: Lab, site: Site) -> None:
@@ -148,7 +153,9 @@ def test_untrusted_network(local_lab: Lab, site: Site) -> None:
     if not os.path.exists(system):
         pytest.skip("this machine has no CA bundle at the usual place")
     assert site.release(ca_path=system)["reason"] == "tls_untrusted"
-    assert site.release(vault_uri="https://kv-nobody.vault.azure.net", preflight="off")["reason"] == "network_unreachable"
+    assert (
+        site.release(vault_uri="https://kv-nobody.vault.azure.net", preflight="off")["reason"] == "network_unreachable"
+    )
 
 
 def test_reboot_makes_another_ephemeral_key_and_releases_again(local_lab: Lab, site: Site) -> None:

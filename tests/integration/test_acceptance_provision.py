@@ -7,6 +7,7 @@ import re
 
 from integration.site import Site, vault_name
 from labkit import Lab
+
 from skrsim.lab.inventory import release_policy
 from skrsim.lab.plan import LOCATION, RESOURCE_GROUP
 
@@ -28,7 +29,11 @@ def test_first_set_up_then_no_change(local_lab: Lab) -> None:
     assert changes(second.stdout) == 0
     assert local_lab.writes(mark) == []
     key = local_lab.module(
-        "exportable_key", **local_lab.azure(), vault_uri=f"https://{vault}.vault.azure.net", key_name="app-key", key_size=2048
+        "exportable_key",
+        **local_lab.azure(),
+        vault_uri=f"https://{vault}.vault.azure.net",
+        key_name="app-key",
+        key_size=2048,
     )
     assert key["key"]["exportable"] and key["key"]["key_type"] == "RSA-HSM"
     stored = local_lab.call("key", vault=vault, key="app-key")["policy"]
@@ -50,7 +55,13 @@ def test_check_mode_writes_nothing_and_shows_the_plan(local_lab: Lab) -> None:
     assert done.returncode == 0, done.stdout
     assert local_lab.writes(mark) == []
     assert changes(done.stdout) >= 2
-    for shown in ("premium", "RSA-HSM", "exportable", "x-ms-isolation-tee.x-ms-sevsnpvm-is-debuggable", "azure-compliant-cvm"):
+    for shown in (
+        "premium",
+        "RSA-HSM",
+        "exportable",
+        "x-ms-isolation-tee.x-ms-sevsnpvm-is-debuggable",
+        "azure-compliant-cvm",
+    ):
         assert shown in done.stdout
 
 

@@ -14,6 +14,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from integration.site import Site, ready
 from labkit import Lab
+
 from skrsim.lab.inventory import release_policy
 from skrsim.lab.plan import AUTHORITY
 
@@ -54,7 +55,10 @@ def test_check_mode_predicts_and_touches_nothing(local_lab: Lab, site: Site) -> 
     dest = site.destination("cvm-02") + ".check"
     predicted = site.release("cvm-02", check=True, dest=dest)
     assert predicted["changed"] and not os.path.exists(dest)
-    assert predicted["diff"]["after"]["mode"] == "0400" and predicted["diff"]["before"] == {"dest": dest, "exists": False}
+    assert predicted["diff"]["after"]["mode"] == "0400" and predicted["diff"]["before"] == {
+        "dest": dest,
+        "exists": False,
+    }
 
 
 @pytest.mark.parametrize(
@@ -72,7 +76,9 @@ def test_check_mode_predicts_and_touches_nothing(local_lab: Lab, site: Site) -> 
         ({"ca_path": "/nonexistent/ca.pem"}, "invalid_input"),
     ],
 )
-def test_bad_input_names_the_option_and_asks_nobody(local_lab: Lab, site: Site, options: dict[str, Any], reason: str) -> None:
+def test_bad_input_names_the_option_and_asks_nobody(
+    local_lab: Lab, site: Site, options: dict[str, Any], reason: str
+) -> None:
     mark = local_lab.mark
     result = site.release(**options)
     assert result["failed"] and result["reason"] == reason, result
@@ -143,7 +149,10 @@ def test_near_misses(local_lab: Lab, site: Site) -> None:
 
 @pytest.mark.parametrize(
     ("dates", "reason"),
-    [({"expires_on": "2020-01-01T00:00:00Z"}, "key_expired"), ({"not_before": "2099-01-01T00:00:00Z"}, "key_not_yet_valid")],
+    [
+        ({"expires_on": "2020-01-01T00:00:00Z"}, "key_expired"),
+        ({"not_before": "2099-01-01T00:00:00Z"}, "key_not_yet_valid"),
+    ],
 )
 def test_dates_are_the_clients_business(local_lab: Lab, dates: dict[str, str], reason: str) -> None:
     """AC-16: the vault releases all the same; the client refuses by default, warns or accepts on request."""
@@ -218,7 +227,9 @@ def test_key_rotation_of_the_authority(local_lab: Lab, site: Site) -> None:
     assert not result.get("failed"), result
 
 
-@pytest.mark.parametrize(("service", "operation"), [("maa", "attest_azureguest"), ("keyvault", "key_release"), ("imds", "imds_token")])
+@pytest.mark.parametrize(
+    ("service", "operation"), [("maa", "attest_azureguest"), ("keyvault", "key_release"), ("imds", "imds_token")]
+)
 def test_redirects_are_refused(local_lab: Lab, site: Site, service: str, operation: str) -> None:
     with local_lab.fault("redirect", service=service, operation=operation):
         result = site.release("cvm-02")

@@ -31,7 +31,7 @@ shown() { # like step, with the output shown as it comes: test runs
 python_code=(plugins tests conftest.py noxfile.py)
 step "format (ruff format)" ruff format --check "${python_code[@]}"
 step "lint (ruff)" ruff check "${python_code[@]}"
-step "types (mypy): policy and guest" mypy --python-version 3.9 -p ansible_collections.confidential.azure_skr.plugins.module_utils.policy \
+step "types (mypy): policy and guest" mypy -p ansible_collections.confidential.azure_skr.plugins.module_utils.policy \
   -p ansible_collections.confidential.azure_skr.plugins.module_utils.guest
 step "types (mypy): controller and modules" mypy -p ansible_collections.confidential.azure_skr.plugins.module_utils.azure \
   -p ansible_collections.confidential.azure_skr.plugins.modules

@@ -22,6 +22,6 @@ def azure_argument_spec() -> t.Dict[str, t.Any]:
         "secret": {"type": "str", "no_log": True},
         "x509_certificate_path": {"type": "path"},
         "cloud_environment": {"type": "str"},
-        "https_proxy": {"type": "str"},
+        "https_proxy": {"type": "str", "no_log": True},  # its URL may hold a password
         "ca_path": {"type": "path"},
     }

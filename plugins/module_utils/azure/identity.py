@@ -57,9 +57,7 @@ class Outcome:
         return found
 
 
-def locate(
-    entries: t.Sequence[str], group: t.Optional[str], subscription: t.Optional[str] = None
-) -> t.List[Vm]:
+def locate(entries: t.Sequence[str], group: t.Optional[str], subscription: t.Optional[str] = None) -> t.List[Vm]:
     """Names or resource ids as VMs, each once. Raises SkrFailure ``invalid_input``."""
     found: t.Dict[t.Tuple[str, str], Vm] = {}
     for entry in entries:
@@ -99,13 +97,13 @@ def ensure(connection: Connection, vms: t.Sequence[Vm], check_mode: bool) -> t.D
 
     One VM's failure does not stop the others. Raises SkrFailure when any failed; its facts tell all VMs.
     """
-    known = _list(connection, sorted({vm.group.lower() for vm in vms}))
+    known, unread = _list(connection, sorted({vm.group.lower() for vm in vms}))
     outcomes = []
     for vm in vms:
         found = known.get((vm.group.lower(), vm.name.lower()))
         if found is None:
-            failure = SkrFailure("resource_not_found", f"There is no VM {vm.name} in resource group {vm.group}.")
-            outcomes.append(Outcome(vm, None, {}, failure))
+            absent = SkrFailure("resource_not_found", f"There is no VM {vm.name} in resource group {vm.group}.")
+            outcomes.append(Outcome(vm, None, {}, unread.get(vm.group.lower(), absent)))
         else:
             outcomes.append(Outcome(vm, plan_identity(found), found))
     if not check_mode:
@@ -113,13 +111,21 @@ def ensure(connection: Connection, vms: t.Sequence[Vm], check_mode: bool) -> t.D
     return _result(outcomes)
 
 
-def _list(connection: Connection, groups: t.Sequence[str]) -> t.Dict[t.Tuple[str, str], t.Dict[str, t.Any]]:
-    found = {}
+def _list(
+    connection: Connection, groups: t.Sequence[str]
+) -> t.Tuple[t.Dict[t.Tuple[str, str], t.Dict[str, t.Any]], t.Dict[str, SkrFailure]]:
+    """The VMs by group and name, and why a group could not be read, which concerns its VMs alone."""
+    found, unread = {}, {}
     for group in groups:
-        with errors(f"the VMs of resource group {group}"):
-            for vm in connection.compute.virtual_machines.list(group):
-                found[(group, str(vm.name).lower())] = wire(vm)
-    return found
+        try:
+            with errors(f"the VMs of resource group {group}"):
+                for vm in connection.compute.virtual_machines.list(group):
+                    found[(group, str(vm.name).lower())] = wire(vm)
+        except SkrFailure as failure:
+            if failure.reason not in ("resource_not_found", "authorization_failed"):
+                raise
+            unread[group] = failure
+    return found, unread
 
 
 def _apply(connection: Connection, outcomes: t.Sequence[Outcome]) -> None:
@@ -151,8 +157,7 @@ def _start(machines: t.Any, outcome: Outcome) -> t.Any:
 
     vm = outcome.vm
     for _attempt in range(_RACES):
-        assert outcome.plan is not None
-        if not outcome.plan.changed:
+        if outcome.plan is None or not outcome.plan.changed:
             return None
         etag = outcome.found.get("etag")
         condition = {"etag": etag, "match_condition": MatchConditions.IfNotModified} if etag else {}
@@ -170,7 +175,7 @@ def _start(machines: t.Any, outcome: Outcome) -> t.Any:
 
 
 def _result(outcomes: t.Sequence[Outcome]) -> t.Dict[str, t.Any]:
-    changed = [outcome for outcome in outcomes if outcome.plan and outcome.plan.changed]
+    changed = [outcome for outcome in outcomes if outcome.plan and outcome.plan.changed and not outcome.failure]
     result: t.Dict[str, t.Any] = {"changed": bool(changed), "vms": [outcome.as_dict() for outcome in outcomes]}
     if changed:
         result["diff"] = {
@@ -178,9 +183,8 @@ def _result(outcomes: t.Sequence[Outcome]) -> t.Dict[str, t.Any]:
             "after": {outcome.vm.name: outcome.plan.after for outcome in changed if outcome.plan},
         }
     failed = [outcome for outcome in outcomes if outcome.failure]
-    if failed:
-        first = failed[0].failure
-        assert first is not None
+    first = failed[0].failure if failed else None
+    if first is not None:
         names = ", ".join(outcome.vm.name for outcome in failed)
         raise SkrFailure(
             first.reason,

@@ -132,9 +132,7 @@ def get(client: t.Any, wanted: Wanted, connection: Connection, check_mode: bool)
 
 
 def _vault_name(wanted: Wanted) -> str:
-    found = _URI.fullmatch(wanted.vault_uri)
-    assert found is not None
-    return found[1]
+    return wanted.vault_uri.partition("://")[2].partition(".")[0]
 
 
 def _vault_can_hold(connection: Connection, wanted: Wanted) -> bool:

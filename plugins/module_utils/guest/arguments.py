@@ -41,7 +41,7 @@ def guest_argument_spec() -> t.Dict[str, t.Any]:
         "tpm_device": {"type": "str", "default": "/dev/tpmrm0"},
         "tpm_timeout": {"type": "float", "default": 15.0},
         "imds_endpoint": {"type": "str", "default": "http://169.254.169.254"},
-        "https_proxy": {"type": "str"},
+        "https_proxy": {"type": "str", "no_log": True},  # its URL may hold a password
         "ca_path": {"type": "path"},
         "report_roots_path": {"type": "path"},
         "event_log_path": {"type": "path", "default": "/sys/kernel/security/tpm0/binary_bios_measurements"},
@@ -63,7 +63,7 @@ IDENTITY_EXCLUSIVE = [["identity_client_id", "identity_object_id", "identity_res
 
 
 def guest(options: t.Mapping[str, t.Any]) -> Guest:
-    """Settings from a module's options."""
+    """Settings from a module's options. Imported here: a missing library must not keep the module from saying so."""
     from .attest import Guest
 
     return Guest(**{name: options[name] for name in guest_argument_spec()})

@@ -142,19 +142,14 @@ class Http:
         """
         pauses = list(retry.pauses)
         while True:
-            failure: t.Optional[SkrFailure] = None
             reply: t.Optional[Reply] = None
             try:
                 reply = self._once(what, method, url, headers, params, document)
             except SkrFailure as error:
-                if error.reason != "network_unreachable":
+                if error.reason != "network_unreachable" or not pauses:
                     raise
-                failure = error
             if reply is not None and (reply.status not in retry.statuses or not pauses):
                 return reply
-            if not pauses:
-                assert failure is not None
-                raise failure
             pause = pauses.pop(0)
             # Full jitter keeps a fleet from coming back in step.
             self._sleep(max(_retry_after(reply), pause * random.uniform(0.5, 1.0)))

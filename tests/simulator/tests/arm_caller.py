@@ -54,9 +54,7 @@ class Caller:
         pairs = [("api-version", version)] if version else []
         data = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
         sent = {"authorization": f"Bearer {self.token}", "content-type": "application/json", **(headers or {})}
-        request = Request(
-            method, "https", "management.azure.com", path, (*pairs, *(query or {}).items()), sent, data
-        )
+        request = Request(method, "https", "management.azure.com", path, (*pairs, *(query or {}).items()), sent, data)
         response, _fault = asyncio.run(self.app.handle(request))
         record = self.world.audit.records()[-1]
         return Answer(response.status, response.json(), response.headers, record)
@@ -78,9 +76,7 @@ class Caller:
 
 
 def vm_path(world: World, name: str = "cvm-01", group: str = "rg-test") -> str:
-    return (
-        f"/subscriptions/{world.subscription_id}/resourceGroups/{group}/providers/Microsoft.Compute/virtualMachines/{name}"
-    )
+    return f"/subscriptions/{world.subscription_id}/resourceGroups/{group}/providers/Microsoft.Compute/virtualMachines/{name}"
 
 
 def vault_path(world: World, name: str = "kv-test", group: str = "rg-test") -> str:

@@ -7,6 +7,7 @@ import typing as t
 from pathlib import Path
 
 import pytest
+
 from skrsim.core.app import App, build
 from skrsim.core.running import Running
 from skrsim.core.world import Principal, World

@@ -37,9 +37,7 @@ def identify(arm: Caller, kind: str, **users: t.Any) -> t.Any:
     """PATCH the identity and read it back: None when the VM has none."""
     body: dict[str, t.Any] = {"type": kind}
     if users:
-        body["userAssignedIdentities"] = {
-            seed_id(arm.world, name): value for name, value in users.items()
-        }
+        body["userAssignedIdentities"] = {seed_id(arm.world, name): value for name, value in users.items()}
     answer = arm("PATCH", vm_path(arm.world), {"identity": body})
     assert answer.status == 200, answer.document
     return arm("GET", vm_path(arm.world)).document.get("identity")

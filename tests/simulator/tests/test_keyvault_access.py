@@ -6,10 +6,11 @@ from __future__ import annotations
 import typing as t
 
 import pytest
+from vault_caller import VaultLab, b64u, rsa_key
+
 from skrsim.core.app import App
 from skrsim.core.world import World
 from skrsim.services.arm import seed
-from vault_caller import VaultLab, b64u, rsa_key
 
 ROLE = "Key Vault Crypto Service Release User"
 AKV10000 = {"error": {"code": "Unauthorized", "message": "AKV10000: Request is missing a Bearer or PoP token."}}
@@ -224,6 +225,7 @@ def test_a_role_assignment_is_missing_until_it_takes_effect(lab: VaultLab) -> No
     answer = lab.release(by=late)
     assert answer.status == 200
     assert assignment.name in answer.clause
+    assert answer.headers["x-ms-keyvault-rbac-assignment-id"] == assignment.name
 
 
 def test_a_role_at_one_key_is_good_for_that_key_alone(lab: VaultLab) -> None:

@@ -8,9 +8,10 @@ import json
 import typing as t
 
 import pytest
+from vault_caller import encoded, unb64u
+
 from skrsim.core.messages import Refusal
 from skrsim.services.keyvault import policy
-from vault_caller import encoded, unb64u
 
 HOST = "https://a.example"
 
@@ -41,7 +42,10 @@ def refused(data: str) -> str:
 
 def test_a_policy_is_stored_with_version_and_authority_first_and_booleans_as_text() -> None:
     inner = {"anyOf": [{"equals": True, "claim": "x.y"}, {"claim": "n", "greater": 3}]}
-    given = {"anyOf": [{"allOf": [{"equals": False, "claim": "b"}, inner], "authority": f"{HOST}/"}], "version": "1.0.0"}
+    given = {
+        "anyOf": [{"allOf": [{"equals": False, "claim": "b"}, inner], "authority": f"{HOST}/"}],
+        "version": "1.0.0",
+    }
     stored = unb64u(policy.encoded(policy.stored_form(encoded(given)))).decode()
     assert stored == (
         '{"version":"1.0.0","anyOf":[{"authority":"https://a.example/","allOf":[{"claim":"b","equals":"false"},'
@@ -59,7 +63,9 @@ def test_plain_base64_white_space_and_padding_are_understood() -> None:
 
 @pytest.mark.parametrize("version", ["1.0.0", "1.0"])
 def test_known_versions(version: str) -> None:
-    assert policy.stored_form(encoded({**whole(rule(condition("equals", 1))), "version": version}))["version"] == version
+    assert (
+        policy.stored_form(encoded({**whole(rule(condition("equals", 1))), "version": version}))["version"] == version
+    )
 
 
 GOOD = condition("equals", "x")

@@ -15,9 +15,6 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding
 from cryptography.hazmat.primitives.keywrap import InvalidUnwrap
-from skrsim.core.app import App
-from skrsim.core.faults import Fault
-from skrsim.core.messages import Response
 from vault_caller import (
     AUTHORITY,
     HASHES,
@@ -34,6 +31,10 @@ from vault_caller import (
     unb64u,
     unwrapped,
 )
+
+from skrsim.core.app import App
+from skrsim.core.faults import Fault
+from skrsim.core.messages import Response
 
 UNVERIFIED = "Target environment attestation statement cannot be verified."
 UNMET = "Target environment attestation does not meet key release policy requirements."
@@ -119,8 +120,10 @@ def test_the_payload_is_what_the_service_sends(lab: VaultLab) -> None:
     }
     assert inner["tags"] == {"team": "blue"}
     assert set(inner["release_policy"]) == {"data", "immutable"} and inner["release_policy"]["immutable"] is False
-    assert unb64u(inner["release_policy"]["data"]).decode().startswith(
-        '{"version":"1.0.0","anyOf":[{"authority":"https://authority.example/","allOf":[{"claim":'
+    assert (
+        unb64u(inner["release_policy"]["data"])
+        .decode()
+        .startswith('{"version":"1.0.0","anyOf":[{"authority":"https://authority.example/","allOf":[{"claim":')
     )
 
 
@@ -199,7 +202,11 @@ def test_the_dates_of_a_key_do_not_block_its_release(lab: VaultLab) -> None:
 
 def test_a_release_is_in_the_audit_log_with_what_allowed_it_and_changes_nothing(lab: VaultLab) -> None:
     answer = lab.release(vm="cvm-01")
-    assert (answer.audit["operation"], answer.audit["decision"], answer.audit["vm"]) == ("key_release", "allowed", "cvm-01")
+    assert (answer.audit["operation"], answer.audit["decision"], answer.audit["vm"]) == (
+        "key_release",
+        "allowed",
+        "cvm-01",
+    )
     assert answer.audit["principal"] == lab.officer.object_id
     assert "anyOf[0]" in answer.clause and "role assignment" in answer.clause
     assert answer.audit["write"] is False

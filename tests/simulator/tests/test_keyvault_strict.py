@@ -8,9 +8,10 @@ import typing as t
 import pytest
 from azure.keyvault.keys import ApiVersion
 from azure.keyvault.keys._generated import models
+from vault_caller import VaultLab, release_policy
+
 from skrsim.core.app import App
 from skrsim.services.keyvault import call, keys
-from vault_caller import VaultLab, release_policy
 
 # What our tables leave out on purpose: no client sends what only managed HSMs or answers have.
 TABLES = [
@@ -38,7 +39,9 @@ def wire_names(model: t.Any) -> set[str]:
 
 
 @pytest.mark.parametrize(("model", "table", "absent"), TABLES, ids=lambda value: getattr(value, "__name__", ""))
-def test_the_member_tables_are_those_of_the_installed_sdk(model: t.Any, table: t.Sequence[str], absent: set[str]) -> None:
+def test_the_member_tables_are_those_of_the_installed_sdk(
+    model: t.Any, table: t.Sequence[str], absent: set[str]
+) -> None:
     assert len(table) == len(set(table))
     assert set(table) == wire_names(model) - absent
 
@@ -170,7 +173,9 @@ WRONG: list[tuple[str, str, t.Any]] = [
 
 
 @pytest.mark.parametrize(("method", "path", "body"), WRONG)
-def test_wrong_types_are_the_callers_fault_and_change_nothing(lab: VaultLab, method: str, path: str, body: t.Any) -> None:
+def test_wrong_types_are_the_callers_fault_and_change_nothing(
+    lab: VaultLab, method: str, path: str, body: t.Any
+) -> None:
     before = lab.world.audit.last
     answer = lab(method, path, body)
     assert (answer.status, answer.document["error"]["code"]) == (400, "BadParameter"), answer.document
@@ -189,7 +194,13 @@ def test_key_names_follow_the_rule(lab: VaultLab, name: str, verb: str) -> None:
 
 @pytest.mark.parametrize(
     ("method", "path"),
-    [("GET", "/"), ("GET", "/secrets/app"), ("POST", "/keys/app/sign/x"), ("GET", "/keys/app/release"), ("PUT", "/keys")],
+    [
+        ("GET", "/"),
+        ("GET", "/secrets/app"),
+        ("POST", "/keys/app/sign/x"),
+        ("GET", "/keys/app/release"),
+        ("PUT", "/keys"),
+    ],
 )
 def test_what_is_no_operation_of_a_key_is_not_found(lab: VaultLab, method: str, path: str) -> None:
     answer = lab(method, path)

@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.keywrap import aes_key_unwrap_with_padding
 from cryptography.x509.oid import NameOID
+
 from skrsim.core.app import App
 from skrsim.core.messages import Request, Response
 from skrsim.core.world import AccessPolicy, Key, KeyVersion, Principal, Vault, World
@@ -190,7 +191,8 @@ class Answer(t.NamedTuple):
 class VaultLab:
     """A Premium vault in RBAC mode, an officer who may do everything in it, and the stand-in authority."""
 
-    def __init__(self, app: App) -> None:
+    def __init__(self, app: App, sockets: bool = False) -> None:
+        """``sockets``: the vault reaches the authority through the running listener, not in process."""
         self.app, self.world = app, app.world
         seed.resource_group(self.world, "rg-test", "westeurope")
         self.vault = self.add_vault("v", rbac=True)
@@ -199,7 +201,8 @@ class VaultLab:
         )
         self.authority = Authority(self.world)
         app.services.append(self.authority)
-        self.world.services["fetch"] = self._fetch
+        if not sockets:
+            self.world.services["fetch"] = self._fetch
 
     def add_vault(self, name: str, **members: t.Any) -> Vault:
         world = self.world
@@ -223,7 +226,9 @@ class VaultLab:
         entry = AccessPolicy(self.world.tenant_id, principal.object_id, {"keys": list(permissions)})
         (vault or self.vault).access_policies.append(entry)
 
-    def token(self, principal: Principal | None = None, audience: str = "https://vault.azure.net", **more: t.Any) -> str:
+    def token(
+        self, principal: Principal | None = None, audience: str = "https://vault.azure.net", **more: t.Any
+    ) -> str:
         return str(self.world.services["entra"].issue(principal or self.officer, audience, **more))
 
     def __call__(
@@ -260,7 +265,9 @@ class VaultLab:
             material = private or rsa_key(f"{name}-{number}")
             kind, curve = ("EC-HSM", "P-256") if isinstance(material, ec.EllipticCurvePrivateKey) else ("RSA-HSM", None)
             made.versions.append(
-                KeyVersion(self.world.hex(32), kind, material, ["sign", "verify"], now + number, now + number, curve=curve)
+                KeyVersion(
+                    self.world.hex(32), kind, material, ["sign", "verify"], now + number, now + number, curve=curve
+                )
             )
         self.world.keys["v", name.lower()] = made
         return made

@@ -60,7 +60,12 @@ def answer(status: int, code: str, message: str = "why", inner: str | None = Non
     if inner:
         error["innererror"] = {"code": inner}
     response: Any = _Response(status, {"error": error})
-    kinds = {401: ClientAuthenticationError, 404: ResourceNotFoundError, 409: ResourceExistsError, 412: ResourceModifiedError}
+    kinds = {
+        401: ClientAuthenticationError,
+        404: ResourceNotFoundError,
+        409: ResourceExistsError,
+        412: ResourceModifiedError,
+    }
     try:
         map_error(status, response, kinds)
     except HttpResponseError as mapped:

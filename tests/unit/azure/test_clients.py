@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 from azure.core import exceptions
+from unit.azure.fakes import SUBSCRIPTION, Model, answer, login
 
 from ansible_collections.confidential.azure_skr.plugins.module_utils.azure import clients, credentials
 from ansible_collections.confidential.azure_skr.plugins.module_utils.policy.failure import SkrFailure
-from unit.azure.fakes import SUBSCRIPTION, Model, answer, login
 
 
 def failure(error: Exception) -> SkrFailure:
@@ -59,7 +59,9 @@ def test_table(status: int, code: str, message: str, inner: str | None, reason: 
     found = failure(answer(status, code, message, inner))
     assert found.reason == reason
     assert found.message.startswith("vault kv: ") and message[:100] in found.message
-    assert found.facts["status"] == status and found.facts["code"] == code and found.facts["inner_code"] == (inner or "")
+    assert (
+        found.facts["status"] == status and found.facts["code"] == code and found.facts["inner_code"] == (inner or "")
+    )
     assert found.facts["request_id"] == "request-7"
     assert json.dumps(found.as_result())
 
@@ -162,7 +164,7 @@ def test_clients_are_of_the_cloud() -> None:
 
     made = clients.Connection(login(cloud=CLOUDS["AzureChinaCloud"]))
     assert made.compute._config.credential_scopes == ["https://management.chinacloudapi.cn/.default"]
-    assert made.compute._client._base_url == "https://management.chinacloudapi.cn"
+    assert made.compute._config.base_url == "https://management.chinacloudapi.cn"
     assert made.compute is made.compute
 
 

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from unit.azure.fakes import login
 
 from ansible_collections.confidential.azure_skr.plugins.module_utils.azure import clients, credentials
 from ansible_collections.confidential.azure_skr.plugins.module_utils.policy.failure import SkrFailure
-from unit.azure.fakes import login
 
 OPTIONS = {"client_id": "o-client", "secret": "o-secret", "tenant": "o-tenant", "subscription_id": "o-sub"}
 AWX = {
@@ -62,7 +62,11 @@ def chosen(found: credentials.Login) -> tuple[str, str | None, str | None, str |
             {"AZURE_CLIENT_ID": "c", "AZURE_CLIENT_SECRET": "s", "AZURE_TENANT_ID": "t"},
             ("secret", "c", "s", "t", None),
         ),
-        ({}, AWX | {"AZURE_CLIENT_SECRET": "x", "AZURE_TENANT_ID": "y"}, ("secret", "e-client", "e-secret", "e-tenant", "e-sub")),
+        (
+            {},
+            AWX | {"AZURE_CLIENT_SECRET": "x", "AZURE_TENANT_ID": "y"},
+            ("secret", "e-client", "e-secret", "e-tenant", "e-sub"),
+        ),
         # empty text is no value
         (
             {"client_id": "", "auth_source": ""},
@@ -105,10 +109,16 @@ def test_sources(options: dict[str, Any], environ: dict[str, str], expected: tup
         ({"auth_source": "credential_file"}, AWX, ("secret", "f-client", "f-100%secret", "f-tenant", "e-sub")),
         # who names a profile gets it, whatever the environment holds
         ({"profile": "china"}, AWX, ("secret", "c-client", "c-secret", "c-tenant", "e-sub")),
-        ({"auth_source": "credential_file"}, {"AZURE_PROFILE": "china"}, ("secret", "c-client", "c-secret", "c-tenant", "c-sub")),
+        (
+            {"auth_source": "credential_file"},
+            {"AZURE_PROFILE": "china"},
+            ("secret", "c-client", "c-secret", "c-tenant", "c-sub"),
+        ),
     ],
 )
-def test_credentials_file(home: str, options: dict[str, Any], environ: dict[str, str], expected: tuple[Any, ...]) -> None:
+def test_credentials_file(
+    home: str, options: dict[str, Any], environ: dict[str, str], expected: tuple[Any, ...]
+) -> None:
     assert chosen(credentials.resolve(options, environ | {"HOME": home})) == expected
 
 
@@ -258,5 +268,3 @@ for call in (lambda: made.credential, lambda: made.compute, lambda: made.vaults,
             "azure-core",
         )
     ], done.stdout + done.stderr
-
-

@@ -7,14 +7,14 @@ import dataclasses
 from typing import Any
 
 import pytest
+from unit.azure.fakes import ALICE, BOB, TENANT, Model, answer, login, vault
 
 from ansible_collections.confidential.azure_skr.plugins.module_utils.azure import vault as vaults
 from ansible_collections.confidential.azure_skr.plugins.module_utils.azure.clients import Connection
 from ansible_collections.confidential.azure_skr.plugins.module_utils.azure.plan import Plan, same_location, text_tags
 from ansible_collections.confidential.azure_skr.plugins.module_utils.policy.failure import SkrFailure
-from unit.azure.fakes import ALICE, BOB, TENANT, Model, answer, login, vault
 
-WANTED = vaults.Wanted("kv", "rg")
+WANTED = vaults.Wanted("kv-web", "rg")
 
 
 def plan(found: dict[str, Any] | None = None, **wanted: Any) -> Plan:
@@ -48,7 +48,7 @@ def test_creation_with_everything() -> None:
     assert made.body is not None
     properties = made.body["properties"]
     assert properties["enablePurgeProtection"] is True and properties["softDeleteRetentionInDays"] == 7
-    assert [entry["objectId"] for entry in properties["accessPolicies"]] == [ALICE, BOB]
+    assert sorted(entry["objectId"] for entry in properties["accessPolicies"]) == [ALICE, BOB]
     granted = set(properties["accessPolicies"][0]["permissions"]["keys"])
     assert {"create", "update", "rotate", "recover"} <= granted
     assert not granted & {"release", "purge", "sign", "decrypt", "unwrapKey", "all"}  # management, not use
@@ -203,7 +203,7 @@ def test_check_mode_reads_only() -> None:
     client = _Vaults(None)
     result = ensure(client, check_mode=True, location="l", key_managers=("self",), enable_rbac_authorization=False)
     assert result["changed"] and client.calls == []
-    assert result["vault"]["key_managers"] == [ALICE] and result["vault_uri"] == "https://kv.vault.azure.net"
+    assert result["vault"]["key_managers"] == [ALICE] and result["vault_uri"] == "https://kv-web.vault.azure.net"
 
 
 def test_tenant_given_as_a_domain_is_sent_as_its_id() -> None:

@@ -285,9 +285,10 @@ def seal(
     additional: bytes = b"Transport Key",
     changes: t.Optional[t.Dict[str, t.Any]] = None,
     parameters: t.Optional[t.Dict[str, t.Any]] = None,
+    sizes: t.Tuple[int, int] = (32, 12),
 ) -> str:
-    """The sealed token of POST /attest/AzureGuest, for the key ``ephemeral``."""
-    secret, iv = os.urandom(32), os.urandom(12)
+    """The sealed token of POST /attest/AzureGuest, for the key ``ephemeral``; ``sizes`` are those of key and IV."""
+    secret, iv = (os.urandom(size) for size in sizes)
     sealed = AESGCM(secret).encrypt(iv, token.encode(), additional)
     wrapped = (key or rsa_key("ephemeral").public_key()).encrypt(secret, padding.PKCS1v15())
     document = {

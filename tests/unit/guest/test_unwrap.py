@@ -136,6 +136,12 @@ def test_an_aes_key_of_another_size(size: int) -> None:
         unwrap.unwrap(bytes(256 + 40), ALGORITHM, lambda _cipher, _hash: bytes(size))
 
 
+@pytest.mark.parametrize("size", [16, 24])
+def test_a_key_wrapped_with_a_shorter_aes_key(size: int) -> None:
+    with refused("unwrap_failed"):
+        unwrap.unwrap(fakes.wrap(b"x" * 24, ALGORITHM, size), ALGORITHM, oaep)
+
+
 @pytest.mark.parametrize("reason", ["pcr_changed", "tpm_busy"])
 def test_other_failures_of_the_tpm_keep_their_reason(reason: str) -> None:
     def decrypt(_cipher: bytes, _hash: str) -> bytes:

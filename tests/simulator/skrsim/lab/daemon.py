@@ -272,9 +272,7 @@ class Lab:
         for number in range(int(request["count"])):
             identifier = f"{vm.id.partition('/providers/')[0]}/providers/Microsoft.ManagedIdentity/userAssignedIdentities/{vm.name}-{number}"
             principal = self.world.new_managed_identity(f"{vm.name}-{number}", identifier)
-            made = UserIdentity(
-                identifier, f"{vm.name}-{number}", vm.location, principal.object_id, principal.app_id
-            )
+            made = UserIdentity(identifier, f"{vm.name}-{number}", vm.location, principal.object_id, principal.app_id)
             self.world.user_identities[identifier.lower()] = made
             vm.user_identities.append(identifier)
             clients.append(principal.app_id)

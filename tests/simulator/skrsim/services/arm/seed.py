@@ -51,9 +51,7 @@ def user_identity(world: World, name: str, group: str, location: str) -> UserIde
     return made
 
 
-def application(
-    world: World, name: str, secret: str, granted: t.Iterable[str | tuple[str, str]] = ()
-) -> Principal:
+def application(world: World, name: str, secret: str, granted: t.Iterable[str | tuple[str, str]] = ()) -> Principal:
     """An application that logs in with a secret.
 
     ``granted``: role names, in effect at once; alone at the subscription, in a pair with a scope at that scope.

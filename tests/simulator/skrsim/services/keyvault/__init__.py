@@ -131,15 +131,11 @@ class KeyVaultService:
         call = Call(self.world, request, vault, principal, name, parts.get("version") or "")
         if chosen.name in SINCE_7_3 and not call.version_at_least("7.3"):
             raise bad(f"The operation needs api-version 7.3 or later, not '{request.param('api-version')}'.")
-        if chosen.handler is None:
-            return await release.release(call, clause)
-        response = await chosen.handler(call)
-        return Response(
-            response.status,
-            response.body,
-            response.headers,
-            {"principal": principal.object_id, "clause": clause, **response.audit},
-        )
+        response = await (chosen.handler(call) if chosen.handler else release.release(call, clause))
+        if vault.rbac:
+            response.headers["x-ms-keyvault-rbac-assignment-id"] = clause.rpartition(" ")[2]
+        response.audit = {"principal": principal.object_id, "clause": clause, **response.audit}
+        return response
 
 
 def service(world: World) -> KeyVaultService:

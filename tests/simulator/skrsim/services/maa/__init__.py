@@ -10,7 +10,7 @@ import typing as t
 from ...core.faults import Fault
 from ...core.messages import Refusal, Request, Response
 from ...core.world import World
-from ..arm.general import REGIONS
+from ..arm.attestation import REGIONS
 from . import eventlog, snp, tpm
 from . import token as tokens
 from .errors import invalid, policy_denied

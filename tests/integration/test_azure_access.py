@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The module release_access against the services, in both permission models."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from integration.site import vault_name
+from labkit import Lab
+from skrsim.lab.plan import LOCATION, RESOURCE_GROUP
+
+
+def vault(lab: Lab, rbac: bool) -> str:
+    name = vault_name()
+    made = lab.module(
+        "key_vault",
+        **lab.azure(),
+        name=name,
+        resource_group=RESOURCE_GROUP,
+        location=LOCATION,
+        enable_rbac_authorization=rbac,
+        key_managers=["self"],
+    )
+    assert made["changed"], made
+    return name
+
+
+def principals(lab: Lab, *vms: str) -> list[str]:
+    made = lab.module("cvm_identity", **lab.azure(), resource_group=RESOURCE_GROUP, vms=list(vms))
+    return [vm["principal_id"] for vm in made["vms"]]
+
+
+def ensure(lab: Lab, name: str, ids: list[str], check: bool = False, **options: Any) -> dict[str, Any]:
+    wanted = {"vault_name": name, "resource_group": RESOURCE_GROUP, "principals": ids} | options
+    return lab.module("release_access", check=check, diff=True, **(lab.azure() | wanted))
+
+
+@pytest.fixture
+def ids(local_lab: Lab) -> Iterator[list[str]]:
+    yield principals(local_lab, "cvm-01", "cvm-02")
+
+
+@pytest.mark.parametrize(("rbac", "writes"), [(False, 1), (True, 2)])
+def test_grant_again_and_revoke(local_lab: Lab, ids: list[str], rbac: bool, writes: int) -> None:
+    name = vault(local_lab, rbac)
+    mark = local_lab.mark
+    planned = ensure(local_lab, name, ids, check=True)
+    assert planned["changed"] and planned["diff"]["after"]["release"] == sorted(ids) and local_lab.writes(mark) == []
+    made = ensure(local_lab, name, ids)
+    assert made["changed"] and made["grant_model"] == ("rbac" if rbac else "access_policy")
+    assert [(one["principal_id"], one["granted"], one["changed"]) for one in made["principals"]] == [
+        (one, True, True) for one in ids
+    ]
+    # With access policies one write carries all principals; parallel ones would conflict.
+    assert len(local_lab.writes(mark)) == writes
+    mark = local_lab.mark
+    again = ensure(local_lab, name, [ids[1].upper(), ids[0]])
+    assert not again["changed"] and "diff" not in again and local_lab.writes(mark) == []
+    revoked = ensure(local_lab, name, ids[:1], state="absent")
+    assert revoked["changed"] and revoked["diff"]["before"]["release"] == ids[:1] and revoked["diff"]["after"]["release"] == []
+    assert ensure(local_lab, name, ids[:1], check=True)["changed"]
+    assert not ensure(local_lab, name, ids[1:], check=True)["changed"]
+    assert not ensure(local_lab, name, ids[:1], state="absent")["changed"]
+
+
+def test_entries_of_others_stay(local_lab: Lab, ids: list[str]) -> None:
+    name = vault(local_lab, False)
+    ensure(local_lab, name, ids[:1])
+    ensure(local_lab, name, ids[1:])
+    ensure(local_lab, name, ids[1:], state="absent")
+    shown = local_lab.module("key_vault", **local_lab.azure(), name=name, resource_group=RESOURCE_GROUP)
+    assert not shown["changed"] and len(shown["vault"]["key_managers"]) == 1
+    assert not ensure(local_lab, name, ids[:1], check=True)["changed"]
+
+
+def test_new_identity_is_waited_for(local_lab: Lab) -> None:
+    """Roles are refused until the directory knows the principal; the wait ends when it does."""
+    name = vault(local_lab, True)
+    local_lab.call("vm_identities", name="cvm-05", count=0)
+    local_lab.call("delays", values={"principal_visible": 3})
+    try:
+        new = principals(local_lab, "cvm-05")
+    finally:
+        local_lab.call("delays", values={"principal_visible": 0})
+    mark = local_lab.mark
+    made = ensure(local_lab, name, new)
+    assert made["changed"] and 0 < made["waited_s"] < 30, made
+    refused = [one for one in local_lab.audit(mark, service="arm") if one["decision"] == "refused"]
+    assert refused and len(local_lab.writes(mark)) == 1
+
+
+def test_unknown_principal_is_given_up_in_time(local_lab: Lab) -> None:
+    name = vault(local_lab, True)
+    unknown = "99999999-9999-4999-8999-999999999999"
+    mark = local_lab.mark
+    result = ensure(local_lab, name, [unknown], wait_timeout=3)
+    assert result["reason"] == "principal_not_found" and unknown.replace("-", "") in result["msg"].replace("-", "")
+    assert local_lab.writes(mark) == []
+
+
+@pytest.mark.parametrize(
+    ("rbac", "options", "reason"),
+    [
+        (True, {"grant_model": "access_policy"}, "grant_model_mismatch"),
+        (False, {"grant_model": "rbac"}, "grant_model_mismatch"),
+        (False, {"scope": "key", "key_name": "app"}, "grant_model_mismatch"),
+        (True, {"scope": "key"}, "invalid_input"),
+        (True, {"principals": ["cvm-01"]}, "invalid_input"),
+        (True, {"vault_name": "kv-skr-nowhere"}, "resource_not_found"),
+    ],
+)
+def test_refusals_write_nothing(local_lab: Lab, ids: list[str], rbac: bool, options: dict[str, Any], reason: str) -> None:
+    name = vault(local_lab, rbac)
+    mark = local_lab.mark
+    result = ensure(local_lab, options.pop("vault_name", name), options.pop("principals", ids), **options)
+    assert result["failed"] and result["reason"] == reason, result
+    assert local_lab.writes(mark) == []
+
+
+def test_grant_at_one_key_is_no_grant_at_the_vault(local_lab: Lab, ids: list[str]) -> None:
+    name = vault(local_lab, True)
+    made = ensure(local_lab, name, ids, scope="key", key_name="app")
+    assert made["changed"] and made["scope"].endswith(f"/vaults/{name}/keys/app")
+    assert ensure(local_lab, name, ids, check=True)["changed"]
+    # A grant for the vault holds for its keys too.
+    ensure(local_lab, name, ids)
+    assert not ensure(local_lab, name, ids, check=True, scope="key", key_name="other")["changed"]
