@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 from integration.site import vault_name
 from labkit import Lab
+
+from skrsim.lab.inventory import release_policy
 from skrsim.lab.plan import LOCATION, RESOURCE_GROUP
 
 
@@ -59,7 +61,11 @@ def test_grant_again_and_revoke(local_lab: Lab, ids: list[str], rbac: bool, writ
     again = ensure(local_lab, name, [ids[1].upper(), ids[0]])
     assert not again["changed"] and "diff" not in again and local_lab.writes(mark) == []
     revoked = ensure(local_lab, name, ids[:1], state="absent")
-    assert revoked["changed"] and revoked["diff"]["before"]["release"] == ids[:1] and revoked["diff"]["after"]["release"] == []
+    assert (
+        revoked["changed"]
+        and revoked["diff"]["before"]["release"] == ids[:1]
+        and revoked["diff"]["after"]["release"] == []
+    )
     assert ensure(local_lab, name, ids[:1], check=True)["changed"]
     assert not ensure(local_lab, name, ids[1:], check=True)["changed"]
     assert not ensure(local_lab, name, ids[:1], state="absent")["changed"]
@@ -111,7 +117,9 @@ def test_unknown_principal_is_given_up_in_time(local_lab: Lab) -> None:
         (True, {"vault_name": "kv-skr-nowhere"}, "resource_not_found"),
     ],
 )
-def test_refusals_write_nothing(local_lab: Lab, ids: list[str], rbac: bool, options: dict[str, Any], reason: str) -> None:
+def test_refusals_write_nothing(
+    local_lab: Lab, ids: list[str], rbac: bool, options: dict[str, Any], reason: str
+) -> None:
     name = vault(local_lab, rbac)
     mark = local_lab.mark
     result = ensure(local_lab, options.pop("vault_name", name), options.pop("principals", ids), **options)
@@ -121,6 +129,11 @@ def test_refusals_write_nothing(local_lab: Lab, ids: list[str], rbac: bool, opti
 
 def test_grant_at_one_key_is_no_grant_at_the_vault(local_lab: Lab, ids: list[str]) -> None:
     name = vault(local_lab, True)
+    absent = ensure(local_lab, name, ids, scope="key", key_name="app")
+    assert absent["failed"] and absent["reason"] == "resource_not_found", absent
+    for key in ("app", "other"):
+        wanted = {"vault_uri": f"https://{name}.vault.azure.net", "key_name": key, "key_size": 2048}
+        local_lab.module("exportable_key", **local_lab.azure(), **wanted, release_policy=release_policy())
     made = ensure(local_lab, name, ids, scope="key", key_name="app")
     assert made["changed"] and made["scope"].endswith(f"/vaults/{name}/keys/app")
     assert ensure(local_lab, name, ids, check=True)["changed"]

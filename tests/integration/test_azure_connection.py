@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 import labkit
 import pytest
 from labkit import Lab
+
 from skrsim.lab.plan import RESOURCE_GROUP
 
 
@@ -105,7 +107,11 @@ def test_unknown_subscription(local_lab: Lab) -> None:
         ("html", {}, "service_error"),
         ("truncate_json", {}, "service_error"),
         ("reset_mid_body", {}, "network_unreachable"),
-        ("status", {"code": 403, "body": {"error": {"code": "AuthorizationFailed", "message": "no"}}}, "authorization_failed"),
+        (
+            "status",
+            {"code": 403, "body": {"error": {"code": "AuthorizationFailed", "message": "no"}}},
+            "authorization_failed",
+        ),
     ],
 )
 def test_answers_that_go_wrong(local_lab: Lab, fault: str, parameters: dict[str, Any], reason: str) -> None:
@@ -127,8 +133,6 @@ def test_documentation_is_complete(module: str) -> None:
         check=False,
     )
     assert done.returncode == 0 and '"examples"' in done.stdout, done.stderr
-    import json
-
     shown = json.loads(done.stdout)[f"confidential.azure_skr.{module}"]
     assert shown["return"] and "reason" in shown["return"] and shown["doc"]["version_added"] == "0.1.0"
     for name in ("secret", "ca_path", "https_proxy", "auth_source"):
@@ -144,6 +148,10 @@ def test_module_runs_through_ansible(local_lab: Lab) -> None:
         [
             str(binaries / "ansible"),
             "localhost",
+            "-i",
+            "localhost,",
+            "-c",
+            "local",
             "-m",
             "confidential.azure_skr.cvm_identity",
             "-a",
@@ -156,5 +164,5 @@ def test_module_runs_through_ansible(local_lab: Lab) -> None:
         env=labkit.environment() | {"ANSIBLE_PYTHON_INTERPRETER": sys.executable},
         check=False,
     )
-    assert done.returncode == 0 and '"vms"' in done.stdout, done.stdout + done.stderr
+    assert done.returncode == 0 and "principal_id" in done.stdout, done.stdout + done.stderr
     assert local_lab.azure()["secret"] not in done.stdout + done.stderr

@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 from labkit import Lab
+
 from skrsim.lab.plan import RESOURCE_GROUP
 
 
@@ -59,7 +60,9 @@ def test_ids_and_names_of_one_vm_are_one_vm(local_lab: Lab) -> None:
     bare(local_lab, "cvm-04")
     identifier = ensure(local_lab, "cvm-04", check=True)["vms"][0]["id"]
     mark = local_lab.mark
-    made = ensure(local_lab, "cvm-04", identifier, identifier.upper().replace("CVM-04", "Cvm-04"), resource_group=RESOURCE_GROUP)
+    made = ensure(
+        local_lab, "cvm-04", identifier, identifier.upper().replace("CVM-04", "Cvm-04"), resource_group=RESOURCE_GROUP
+    )
     assert made["changed"] and len(made["vms"]) == 1 and len(local_lab.writes(mark)) == 1
 
 

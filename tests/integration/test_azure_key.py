@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from integration.site import vault_name
 from labkit import Lab
+
 from skrsim.lab.inventory import release_policy
 from skrsim.lab.plan import LOCATION, RESOURCE_GROUP
-
 
 
 def ensure(lab: Lab, vault: str, name: str, check: bool = False, **options: Any) -> dict[str, Any]:
@@ -50,7 +50,11 @@ def test_create_then_no_change(local_lab: Lab, vault: str) -> None:
     assert not again["changed"] and "diff" not in again and again["kid"] == made["kid"]
     # Without a change: sign-in, challenge, key, versions; Resource Manager is not asked.
     assert local_lab.writes(mark) == [] and local_lab.audit(mark, service="arm") == []
-    assert [one["operation"] for one in local_lab.audit(mark, service="keyvault")] == ["key_get", "key_get", "key_versions"]
+    assert [one["operation"] for one in local_lab.audit(mark, service="keyvault")] == [
+        "key_get",
+        "key_get",
+        "key_versions",
+    ]
 
 
 def test_policy_in_other_words_is_no_change(local_lab: Lab, vault: str, tmp_path: Path) -> None:
@@ -97,7 +101,11 @@ def test_duplicate_branch_is_uploaded_once(local_lab: Lab, vault: str) -> None:
 
 def test_attributes(local_lab: Lab, vault: str) -> None:
     policy = release_policy()
-    first: dict[str, Any] = {"not_before": "2027-01-15T08:00:00Z", "expires_on": "1900000000", "key_ops": ["sign", "verify"]}
+    first: dict[str, Any] = {
+        "not_before": "2027-01-15T08:00:00Z",
+        "expires_on": "1900000000",
+        "key_ops": ["sign", "verify"],
+    }
     made = ensure(local_lab, vault, "times", release_policy=policy, key_size=2048, **first)
     assert made["key"]["not_before"] == 1800000000 and made["key"]["expires_on"] == 1900000000
     assert made["key"]["key_ops"] == ["sign", "verify"] and made["versions"][0]["expires_on"] == 1900000000
@@ -189,7 +197,11 @@ def test_missing_purge_permission_is_not_told_as_purge_protection(local_lab: Lab
         ({"key_name": "under_score"}, "invalid_input", "key_name"),
         ({"vault_uri": "kv.vault.azure.net"}, "invalid_input", "vault_uri"),
         ({"expires_on": "soon"}, "invalid_input", "expires_on"),
-        ({"release_policy": {"version": "1.0.0", "anyOf": [{"authority": "x"}]}}, "policy_invalid", "anyOf[0].authority"),
+        (
+            {"release_policy": {"version": "1.0.0", "anyOf": [{"authority": "x"}]}},
+            "policy_invalid",
+            "anyOf[0].authority",
+        ),
         ({"release_policy_file": "/nowhere/policy.json"}, "invalid_input", "/nowhere/policy.json"),
     ],
 )

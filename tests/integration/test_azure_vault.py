@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from integration.site import vault_name
 from labkit import Lab
+
 from skrsim.lab.plan import LOCATION, RESOURCE_GROUP
 
 

@@ -149,6 +149,8 @@ def errors(what: str) -> t.Iterator[None]:
         yield
     except exceptions.ClientAuthenticationError as error:
         raise _authentication(what, error) from error
+    except exceptions.IncompleteReadError as error:
+        raise SkrFailure("network_unreachable", f"{what}: the connection broke off within the answer.") from error
     except exceptions.HttpResponseError as error:
         raise refusal(what, error) from error
     except json.JSONDecodeError as error:

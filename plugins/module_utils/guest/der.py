@@ -121,7 +121,11 @@ def certificate(data: bytes) -> Certificate:
         fields = fields[1:]
     if len(fields) < 6:
         raise DerError("certificate without its fields")
-    serial, _inner_algorithm, issuer, validity, subject, key = fields[:6]
+    serial, inner_algorithm, issuer, validity, subject, key = fields[:6]
+    if (
+        inner_algorithm.whole != algorithm.whole
+    ):  # RFC 5280 4.1.1.2: the outer one is not signed, so it must be the same
+        raise DerError("two signature algorithms in one certificate")
     begin, end = children(validity.content)[:2]
     algorithm_parts = children(algorithm.content)
     return Certificate(

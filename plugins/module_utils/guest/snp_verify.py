@@ -12,7 +12,7 @@ from __future__ import annotations
 import dataclasses
 import typing as t
 
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
@@ -31,6 +31,8 @@ OID_TCB = {
     "fmc": f"{_OID}.3.9",
 }
 _PSS = "1.2.840.113549.1.1.10"
+# What a certificate that is damaged inside its frame makes of this reader and of the library.
+_UNREADABLE = (der.DerError, ValueError, IndexError, UnsupportedAlgorithm)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,7 +57,7 @@ def parse_chain(pem: str) -> Chain:
     """VCEK, ASK and ARK from PEM text in this order. Raises SkrFailure ``vcek_chain``."""
     try:
         certificates = [der.certificate(block) for block in der.pem_certificates(pem)]
-    except (der.DerError, ValueError) as error:
+    except _UNREADABLE as error:
         raise SkrFailure("vcek_chain", f"The VCEK chain cannot be read: {error}.") from error
     if len(certificates) != 3:
         raise SkrFailure(
@@ -117,6 +119,13 @@ def verify(report: snp.SnpReport, chain: Chain, extra_roots_pem: str = "") -> No
 
     Raises SkrFailure ``vcek_chain``, ``vcek_chip``, ``vcek_tcb``, ``report_malformed`` or ``report_signature``.
     """
+    try:
+        _verify(report, chain, extra_roots_pem)
+    except _UNREADABLE as error:
+        raise SkrFailure("vcek_chain", f"A certificate of the VCEK chain is damaged: {error}.") from error
+
+
+def _verify(report: snp.SnpReport, chain: Chain, extra_roots_pem: str) -> None:
     # 1
     roots = [root for pem in (*amd_roots.ARK.values(), extra_roots_pem) for root in der.pem_certificates(pem)]
     if chain.ark.der not in roots:

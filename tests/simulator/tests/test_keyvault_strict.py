@@ -13,15 +13,14 @@ from vault_caller import VaultLab, release_policy
 from skrsim.core.app import App
 from skrsim.services.keyvault import call, keys
 
-# What our tables leave out on purpose: no client sends what only managed HSMs or answers have.
-TABLES = [
-    (models.KeyCreateParameters, keys.CREATE, set()),
-    (models.KeyImportParameters, keys.IMPORT, set()),
-    (models.KeyUpdateParameters, keys.UPDATE, set()),
-    (models.KeyAttributes, keys.ATTRIBUTES, set()),
-    (models.KeyReleasePolicy, keys.POLICY, set()),
-    (models.JsonWebKey, keys.JWK, set()),
-    (models.KeyRotationPolicy, keys.ROTATION, set()),
+TABLES: list[tuple[t.Any, t.Sequence[str]]] = [
+    (models.KeyCreateParameters, keys.CREATE),
+    (models.KeyImportParameters, keys.IMPORT),
+    (models.KeyUpdateParameters, keys.UPDATE),
+    (models.KeyAttributes, keys.ATTRIBUTES),
+    (models.KeyReleasePolicy, keys.POLICY),
+    (models.JsonWebKey, keys.JWK),
+    (models.KeyRotationPolicy, keys.ROTATION),
 ]
 
 
@@ -38,12 +37,10 @@ def wire_names(model: t.Any) -> set[str]:
     return {field._rest_name for field in model._attr_to_rest_field.values()}
 
 
-@pytest.mark.parametrize(("model", "table", "absent"), TABLES, ids=lambda value: getattr(value, "__name__", ""))
-def test_the_member_tables_are_those_of_the_installed_sdk(
-    model: t.Any, table: t.Sequence[str], absent: set[str]
-) -> None:
+@pytest.mark.parametrize(("model", "table"), TABLES, ids=lambda value: getattr(value, "__name__", ""))
+def test_the_member_tables_are_those_of_the_installed_sdk(model: t.Any, table: t.Sequence[str]) -> None:
     assert len(table) == len(set(table))
-    assert set(table) == wire_names(model) - absent
+    assert set(table) == wire_names(model)
 
 
 def test_release_takes_the_members_of_the_sdk(lab: VaultLab) -> None:

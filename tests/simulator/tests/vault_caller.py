@@ -272,6 +272,18 @@ class VaultLab:
         self.world.keys["v", name.lower()] = made
         return made
 
+    def paged(self, target: str) -> tuple[list[dict[str, t.Any]], list[int]]:
+        """All items of a list, and how many each page had."""
+        found: list[dict[str, t.Any]] = []
+        sizes = []
+        api: str | None = API
+        while target:
+            document = self("GET", target, api=api).document
+            found += document["value"]
+            sizes.append(len(document["value"]))
+            target, api = (document["nextLink"] or "").removeprefix("https://v.vault.azure.net"), None
+        return found, sizes
+
     def release(
         self, path: str = "/keys/app/release", token: str | None = None, *, body: t.Any = None, **more: t.Any
     ) -> Answer:

@@ -247,6 +247,7 @@ class Lab:
                 name: {
                     "tpm_commands": tpm.relay.commands,
                     "tpm_opens": tpm.relay.opens,
+                    "tpm_names": dict(tpm.relay.names),
                     "principal": self.world.vms[name].system_principal,
                 }
                 for name, tpm in self.tpms.items()

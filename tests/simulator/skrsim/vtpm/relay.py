@@ -6,6 +6,7 @@ swtpm refuses NV indices above 2,048 bytes, and Azure renews the HCL report whil
 
 from __future__ import annotations
 
+import collections
 import errno
 import hashlib
 import struct
@@ -38,6 +39,7 @@ class Relay:
         self.renew: t.Callable[[bytes], bytes] | None = None  # user data -> new HCL report
         self.two_second_rule = True
         self.commands = self.opens = 0
+        self.names: collections.Counter[str] = collections.Counter()
 
     # --- openers
 
@@ -68,6 +70,7 @@ class Relay:
             time.sleep(float(fault.parameters.get("seconds", 1)))
         with self._lock:
             self.commands += 1
+            self.names[wire.NAMES.get(code, hex(code))] += 1
             return self._answer(opener, code, command)
 
     def _answer(self, opener: int, code: int, command: bytes) -> bytes:

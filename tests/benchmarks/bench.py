@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""`make bench`: what the collection costs, counted by the simulator and not by the code under measurement.
+
+Prints a table, writes .bench/results.json, and ends with 1 when a limit does not hold.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tests"))
+from labkit import Lab, environment, lab  # noqa: E402  # found through the line above
+
+OUTPUT = ROOT / ".bench"
+ROUNDS = 7
+
+
+def measure(name: str, value: float, unit: str, limit: float) -> dict[str, Any]:
+    return {"name": name, "value": value, "unit": unit, "limit": limit, "holds": value <= limit}
+
+
+def provision(made: Lab, vms: list[str], vault: str) -> int:
+    """Provision a vault with access policies for these VMs; returns the writes of grants."""
+    mark = made.mark
+    variables = {"skr_vault_name": vault, "skr_enable_rbac_authorization": False}
+    done = made.playbook("provision", "--limit", ",".join(vms), variables=variables)
+    assert done.returncode == 0, done.stdout
+    return len(made.audit(mark, operation="access_policy", write=True))
+
+
+def release_costs(made: Lab) -> list[dict[str, Any]]:
+    """A release on a VM that has released before (it knows the authority's public keys), and the first one."""
+    vm, vault = "cvm-01", "kv-skr-bench-6"
+    options = made.guest(vm) | {
+        "attestation_url": made.variables["skr_attestation_url"],
+        "vault_uri": f"https://{vault}.vault.azure.net",
+        "key_name": made.variables["skr_key_name"],
+        "dest": made.hosts[vm]["skr_dest"],
+        "release_policy": made.variables["skr_release_policy"],
+    }
+    requests = []
+    shutil.rmtree(made.hosts[vm]["skr_cache_dir"])  # as on a VM that has never released
+    for _round in range(2):
+        mark, before = made.mark, made.call("status")["vms"][vm]
+        result = made.module("key_release", **options)
+        assert not result.get("failed"), result
+        requests.append(len(made.audit(mark, vm=vm)))
+        after = made.call("status")["vms"][vm]
+    created = after["tpm_names"].get("CreatePrimary", 0) - before["tpm_names"].get("CreatePrimary", 0)
+    return [
+        measure("release.create_primary", created, "TPM keys", 1),
+        measure("release.tpm_commands", after["tpm_commands"] - before["tpm_commands"], "commands", 30),
+        measure("release.device_opens", after["tpm_opens"] - before["tpm_opens"], "opens", 2),
+        measure("release.http_requests", requests[1], "requests", 4),
+        measure("release.http_requests_first", requests[0], "requests", 5),
+    ]
+
+
+def site_costs(made: Lab) -> list[dict[str, Any]]:
+    few = provision(made, ["cvm-01", "cvm-02"], "kv-skr-bench-2")
+    many = provision(made, list(made.hosts), "kv-skr-bench-6")
+    mark = made.mark
+    variables = {"skr_vault_name": "kv-skr-bench-6", "skr_enable_rbac_authorization": False}
+    made.playbook("site", variables=variables)
+    mark = made.mark
+    second = made.playbook("site", variables=variables)
+    assert second.returncode == 0, second.stdout
+    return [
+        measure("site.grant_writes", max(few, many), f"writes for {len(made.hosts)} VMs", 2),
+        measure("site.second_run_writes", len(made.writes(mark)), "writes", 0),
+    ]
+
+
+def module_start(made: Lab) -> list[dict[str, Any]]:
+    """An exportable_key task without change over a ping task, in the same run; median of the pairs."""
+    options = made.azure() | {
+        "vault_uri": "https://kv-skr-bench-6.vault.azure.net",
+        "key_name": made.variables["skr_key_name"],
+        "release_policy": made.variables["skr_release_policy"],
+    }
+    pair = [
+        {"name": "ping", "ansible.builtin.ping": {}},
+        {"name": "key", "confidential.azure_skr.exportable_key": options},
+    ]
+    play: dict[str, Any] = {"name": "Pairs", "hosts": "localhost", "connection": "local", "gather_facts": False}
+    play |= {"vars": {"ansible_python_interpreter": sys.executable}, "tasks": pair * (ROUNDS + 1)}
+    book, durations = made.directory / "pairs.yml", made.directory / "durations.jsonl"
+    book.touch(mode=0o600)
+    book.write_text(json.dumps([play]))
+    variables = {
+        "SKR_DURATIONS": str(durations),
+        "ANSIBLE_CALLBACK_PLUGINS": str(Path(__file__).with_name("callback_plugins")),
+        "ANSIBLE_CALLBACKS_ENABLED": "durations",
+    }
+    command = ["ansible-playbook", "-i", "localhost,", str(book)]
+    subprocess.run(command, check=True, capture_output=True, env=environment() | variables)
+    taken = [json.loads(line)["seconds"] for line in durations.read_text().splitlines()][2:]  # the first pair warms up
+    ratios = [key / ping for ping, key in zip(taken[::2], taken[1::2], strict=True)]
+    return [measure("module_start.ratio_to_ping", round(statistics.median(ratios), 2), "ratio", 4)]
+
+
+def main() -> int:
+    with lab("--vms", "6", "--door", "local") as made:
+        results = [*site_costs(made), *release_costs(made), *module_start(made)]
+    order = ["release.", "site.", "module_start."]
+    results.sort(key=lambda row: next(place for place, start in enumerate(order) if row["name"].startswith(start)))
+    OUTPUT.mkdir(exist_ok=True)
+    (OUTPUT / "results.json").write_text(json.dumps(results, indent=2) + "\n")
+    print(f"{'cost':<32}{'value':>8}{'limit':>8}  unit")
+    for row in results:
+        print(
+            f"{row['name']:<32}{row['value']:>8}{row['limit']:>8}  {row['unit']}{'' if row['holds'] else '   DOES NOT HOLD'}"
+        )
+    return 0 if all(row["holds"] for row in results) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
