@@ -24,6 +24,8 @@ extends_documentation_fragment:
 attributes:
   check_mode:
     support: full
+    details:
+      - A vault that is not there yet counts as one that an earlier task makes, with a warning.
   diff_mode:
     support: full
   idempotent:

@@ -140,3 +140,11 @@ def test_grant_at_one_key_is_no_grant_at_the_vault(local_lab: Lab, ids: list[str
     # A grant for the vault holds for its keys too.
     ensure(local_lab, name, ids)
     assert not ensure(local_lab, name, ids, check=True, scope="key", key_name="other")["changed"]
+
+
+def test_check_mode_before_the_vault_is_made(local_lab: Lab, ids: list[str]) -> None:
+    mark = local_lab.mark
+    planned = ensure(local_lab, "kv-skr-later", ids, check=True)
+    assert planned["changed"] and planned["diff"]["after"]["release"] == sorted(ids), planned
+    assert "kv-skr-later" in str(planned["warnings"]) and local_lab.writes(mark) == []
+    assert ensure(local_lab, "kv-skr-later", ids)["reason"] == "resource_not_found"

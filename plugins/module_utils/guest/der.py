@@ -105,13 +105,24 @@ class Certificate(t.NamedTuple):
         for relative in children(expect(getattr(self, which), SEQUENCE).content):
             for attribute in children(relative.content):
                 parts = children(attribute.content)
-                if oid(parts[0].content) == "2.5.4.3":
+                if len(parts) == 2 and oid(parts[0].content) == "2.5.4.3":
                     return parts[1].content.decode("utf-8", "replace")
         return ""
 
 
 def certificate(data: bytes) -> Certificate:
-    """Parse one certificate; bytes behind it are ignored. Raises DerError."""
+    """Parse one certificate, names included; bytes behind it are ignored. Raises DerError."""
+    try:
+        found = _certificate(data)
+        found.common_name("subject"), found.common_name("issuer")
+    except DerError:
+        raise
+    except (IndexError, ValueError) as error:
+        raise DerError("certificate without its fields") from error
+    return found
+
+
+def _certificate(data: bytes) -> Certificate:
     outer = expect(data, SEQUENCE)
     tbs, algorithm, signature = children(outer.content)[:3]
     if tbs.tag != SEQUENCE or signature.tag != BITS or not signature.content:

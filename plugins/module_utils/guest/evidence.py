@@ -9,7 +9,7 @@ The steps, in order:
 1. Read the AK certificate and the HCL report; the report is read again while it is stale or torn.
 2. Check that the report is bound to this TPM's attestation key.
 3. Fetch the VCEK chain and check that it belongs to the report; fetch both again when they differ.
-4. Read the PCRs, make the ephemeral key bound to them, quote the PCRs and certify the key.
+4. Read the PCRs, make the ephemeral key bound to them, quote the PCRs and certify the key; again when they moved.
 5. Verify the statements, which turns a later refusal by the service into a clear message.
 """
 
@@ -26,6 +26,7 @@ import typing as t
 from ..policy.failure import SkrFailure
 from . import akcert, hcl, quote, snp, snp_verify
 from .tpm2 import Tpm, rc, templates, wire
+from .tpm2.client import Attest
 
 PCRS = (0, 1, 2, 3, 4, 5, 6, 7)
 EVENT_LOG = "/sys/kernel/security/tpm0/binary_bios_measurements"
@@ -33,8 +34,10 @@ OS_RELEASE = "/etc/os-release"
 _AK_WANTED = 0x00050072 & ~0x40  # sign, restricted, fixedTPM, fixedParent, sensitiveDataOrigin
 _REPORT_WAIT = 10.0  # seconds until a report that does not show our user data counts as stale
 _REFETCH = 2
+_PCR_ROUNDS = 3
 _USER_DATA_ATTRIBUTES = 0x00060006  # owner and index authorization may read and write
 _LOCK = "/run/lock/azure-skr-hcl.lock"
+_LOCK_WAIT = 30.0  # seconds; a caller holds it for little more than _REPORT_WAIT
 
 
 @dataclasses.dataclass
@@ -55,8 +58,8 @@ class Evidence:
     product: str
     key_handle: int
     key_public: bytes
-    quote: t.Any
-    certification: t.Any
+    quote: Attest
+    certification: Attest
     event_log: bytes
     distribution: t.Tuple[str, int, int]
 
@@ -167,24 +170,43 @@ def collect(
         tpm, index.size, ak.modulus, user_data, fetch_chain, extra_roots_pem
     )
     certificate = akcert.parse(_certificate(tpm), ak.modulus)
-    # 4
-    values = tpm.pcr_read(pcrs)
-    policy = templates.pcr_policy(pcrs, templates.pcr_digest(values))
-    handle, key_area = tpm.create_primary(wire.RH_NULL, templates.ephemeral_template(policy))
-    quoted = tpm.quote(templates.AK_HANDLE, pcrs)
-    certified = tpm.certify(handle, templates.AK_HANDLE)
-    # 5
-    quote.verify_signature(quoted.data, quoted.signature, ak.modulus, ak.exponent, "quote")
-    quote.verify_signature(certified.data, certified.signature, ak.modulus, ak.exponent, "certification")
-    try:
-        quote.check_quote(quoted.data, pcrs, values)
-    except SkrFailure as error:
-        raise SkrFailure("pcr_changed", f"The PCRs moved while they were quoted: {error.message}") from error
-    quote.check_certification(certified.data, templates.object_name(key_area))
+    for attempt in range(_PCR_ROUNDS):
+        # 4
+        values = tpm.pcr_read(pcrs)
+        policy = templates.pcr_policy(pcrs, templates.pcr_digest(values))
+        handle, key_area = tpm.create_primary(wire.RH_NULL, templates.ephemeral_template(policy))
+        try:
+            quoted = tpm.quote(templates.AK_HANDLE, pcrs)
+            certified = tpm.certify(handle, templates.AK_HANDLE)
+            # 5
+            _check(ak, pcrs, values, quoted, certified, key_area)
+            break
+        except SkrFailure as error:
+            tpm.discard(handle)
+            if error.reason != "pcr_changed" or attempt == _PCR_ROUNDS - 1:
+                raise
     return Evidence(
         tpm, tuple(pcrs), values, ak_area, certificate, report, hardware, chain_pem, product, handle, key_area,
         quoted, certified, _event_log(event_log_path), distribution(os_release_path),
     )  # fmt: skip
+
+
+def _check(
+    ak: wire.RsaPublic,
+    pcrs: t.Sequence[int],
+    values: t.Sequence[bytes],
+    quoted: Attest,
+    certified: Attest,
+    key_area: bytes,
+) -> None:
+    """Step 5. Raises SkrFailure ``quote_invalid``, or ``pcr_changed`` when the PCRs moved since they were read."""
+    quote.verify_signature(quoted.data, quoted.signature, ak.modulus, ak.exponent, "quote")
+    quote.verify_signature(certified.data, certified.signature, ak.modulus, ak.exponent, "certification")
+    statement = quote.parse(quoted.data)
+    if statement.selection == wire.selection(pcrs) and statement.pcr_digest != templates.pcr_digest(values):
+        raise SkrFailure("pcr_changed", f"PCRs moved between reading and quoting, {_PCR_ROUNDS} times in a row.")
+    quote.check_quote(quoted.data, pcrs, values)
+    quote.check_certification(certified.data, templates.object_name(key_area))
 
 
 def _hardware(
@@ -228,18 +250,19 @@ def _report(tpm: Tpm, size: int, ak_modulus: int, user_data: t.Optional[bytes]) 
             _write_user_data(tpm, user_data)
         deadline, pause = time.monotonic() + _REPORT_WAIT, 0.5
         while True:
-            report = hcl.parse(tpm.nv_read(templates.NV_HCL_REPORT, size))
-            failure: t.Optional[SkrFailure] = None
+            blob = tpm.nv_read(templates.NV_HCL_REPORT, size)
             try:
+                report = hcl.parse(blob)
                 hcl.check_binding(report, ak_modulus)
-            except SkrFailure as error:
-                failure = error
-            if failure is None and (user_data is None or report.user_data == user_data):
-                return report
-            if time.monotonic() + pause > deadline or report.tee not in hcl.REPORT_DATA:
-                raise failure or SkrFailure(
+                if user_data is None or report.user_data == user_data:
+                    return report
+                failure = SkrFailure(
                     "report_stale", f"The HCL report did not show the user data within {_REPORT_WAIT:.0f} seconds."
                 )
+            except SkrFailure as error:
+                failure = error
+            if time.monotonic() + pause > deadline or failure.reason == "tee_unsupported":
+                raise failure
             time.sleep(pause)
             pause *= 2
 
@@ -266,9 +289,20 @@ class _lock:
         if self._wanted:
             try:
                 self._fd = os.open(_LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-                fcntl.flock(self._fd, fcntl.LOCK_EX)
+                self._wait()
             except OSError:
                 pass  # reading back the user data still detects an exchange
+
+    def _wait(self) -> None:
+        """Bounded, because anybody who may write the folder could hold the lock for ever."""
+        deadline = time.monotonic() + _LOCK_WAIT
+        while True:
+            try:
+                return fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    return
+            time.sleep(0.05)
 
     def __exit__(self, *_exc: t.Any) -> None:
         if self._fd >= 0:
@@ -284,7 +318,7 @@ def _certificate(tpm: Tpm) -> bytes:
         head = tpm.nv_read(templates.NV_AK_CERT, min(1024, index.size))
     except SkrFailure as error:
         if rc.is_code(error, rc.NV_UNINITIALIZED):
-            raise SkrFailure("ak_cert_missing", "The AK certificate's index was never written (code=330).") from error
+            raise SkrFailure("ak_cert_missing", "The AK certificate's index was never written.") from error
         raise
     length = 4 + int.from_bytes(head[2:4], "big") if head[:2] == b"\x30\x82" else len(head)
     if length > len(head) and length <= index.size:
@@ -312,7 +346,7 @@ def distribution(path: str) -> t.Tuple[str, int, int]:
                     fields[name] = value.strip("\"'")
     except OSError:
         pass
-    numbers = [int(part) for part in fields.get("VERSION_ID", "").split(".") if part.isdigit()]
+    numbers = [int(part) for part in fields.get("VERSION_ID", "").split(".") if part.isdecimal()]
     major = numbers[0] if numbers else 1
     return fields.get("NAME", "Linux"), major or 1, numbers[1] if len(numbers) > 1 else 0
 

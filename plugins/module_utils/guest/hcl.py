@@ -23,7 +23,7 @@ SIGNATURE = b"HCLA"
 HEADER = 32
 SLOT = 1184
 FIXED = HEADER + SLOT + 20
-TEES = {1: "vbs", 2: "snp", 3: "trusted_launch", 4: "tdx"}
+TEES = {1: "vbs", 2: "snp", 3: "trusted_launch", 4: "tdx", 5: "cca"}
 HASHES = {1: "sha256", 2: "sha384", 3: "sha512"}
 # Where the 64 bytes of report data are in the hardware report of each TEE.
 REPORT_DATA = {"snp": 0x50, "tdx": 128}
@@ -55,12 +55,14 @@ class HclReport:
 
     @property
     def vm_unique_id(self) -> t.Optional[str]:
-        value = self.runtime.get("vm-configuration", {}).get("vmUniqueId")
+        configuration = self.runtime.get("vm-configuration")
+        value = configuration.get("vmUniqueId") if isinstance(configuration, dict) else None
         return value if isinstance(value, str) else None
 
     def key_modulus(self, kid: str) -> t.Optional[int]:
         """The RSA modulus of one of the report's keys (HCLAkPub, HCLEkPub)."""
-        for key in self.runtime.get("keys", []):
+        keys = self.runtime.get("keys")
+        for key in keys if isinstance(keys, list) else []:
             if isinstance(key, dict) and key.get("kid") == kid and isinstance(key.get("n"), str):
                 text = key["n"]
                 try:
@@ -90,7 +92,7 @@ def parse(blob: bytes) -> HclReport:
     runtime_data = blob[FIXED : FIXED + size]
     try:
         runtime = json.loads(runtime_data)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise _malformed(f"its runtime data are not JSON ({error})", blob) from error
     if not isinstance(runtime, dict):
         raise _malformed("its runtime data are not a JSON object", blob)

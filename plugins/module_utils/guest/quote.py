@@ -61,10 +61,10 @@ def parse(data: bytes) -> Statement:
 
 def verify_signature(data: bytes, signature: bytes, modulus: int, exponent: int, what: str) -> None:
     """RSASSA-PKCS1-v1_5 with SHA-256. Raises SkrFailure ``quote_invalid``."""
-    key = rsa.RSAPublicNumbers(exponent, modulus).public_key()
     try:
+        key = rsa.RSAPublicNumbers(exponent, modulus).public_key()
         key.verify(signature, data, padding.PKCS1v15(), hashes.SHA256())
-    except InvalidSignature:
+    except (InvalidSignature, ValueError):  # ValueError: numbers that make no RSA key
         raise SkrFailure(
             "quote_invalid", f"The signature of the {what} does not verify under the attestation key."
         ) from None

@@ -105,7 +105,8 @@ def _tcb(chain: Chain) -> snp.Tcb:
     missing = {"boot_loader", "tee", "snp", "microcode"} - set(values)
     if missing:
         raise SkrFailure("vcek_chain", f"The VCEK lacks the TCB extension {sorted(missing)[0]}.")
-    return snp.Tcb(values["boot_loader"], values["tee"], values["snp"], values["microcode"], values.get("fmc"))
+    fmc = values.get("fmc") if chain.product == "Turin" else None
+    return snp.Tcb(values["boot_loader"], values["tee"], values["snp"], values["microcode"], fmc)
 
 
 def verify(report: snp.SnpReport, chain: Chain, extra_roots_pem: str = "") -> None:
@@ -117,7 +118,8 @@ def verify(report: snp.SnpReport, chain: Chain, extra_roots_pem: str = "") -> No
     4. The VCEK is of this chip and firmware level.
     5. The report's signature verifies under the VCEK's key.
 
-    Raises SkrFailure ``vcek_chain``, ``vcek_chip``, ``vcek_tcb``, ``report_malformed`` or ``report_signature``.
+    Raises SkrFailure ``vcek_chain``, ``vcek_chip``, ``vcek_tcb``, ``report_malformed`` or ``report_signature``;
+    ``invalid_input`` when ``extra_roots_pem`` is damaged.
     """
     try:
         _verify(report, chain, extra_roots_pem)
@@ -127,7 +129,14 @@ def verify(report: snp.SnpReport, chain: Chain, extra_roots_pem: str = "") -> No
 
 def _verify(report: snp.SnpReport, chain: Chain, extra_roots_pem: str) -> None:
     # 1
-    roots = [root for pem in (*amd_roots.ARK.values(), extra_roots_pem) for root in der.pem_certificates(pem)]
+    try:
+        roots = [root for pem in (*amd_roots.ARK.values(), extra_roots_pem) for root in der.pem_certificates(pem)]
+    except ValueError as error:
+        raise SkrFailure(
+            "invalid_input",
+            f"report_roots_path does not hold PEM certificates ({error}).",
+            {"option": "report_roots_path"},
+        ) from error
     if chain.ark.der not in roots:
         raise SkrFailure(
             "vcek_chain", f"The root {chain.ark.common_name()!r} of the VCEK chain is not a pinned AMD root."

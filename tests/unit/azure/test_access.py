@@ -267,3 +267,9 @@ def test_missing_vault() -> None:
     with pytest.raises(SkrFailure) as caught:
         ensure(azure, ALICE)
     assert caught.value.reason == "resource_not_found" and "kv" in caught.value.message
+    with pytest.raises(SkrFailure):
+        ensure(azure, ALICE, check_mode=True, present=False)
+    # In check mode the task before this one would have made it.
+    planned = ensure(azure, ALICE, check_mode=True, scope="key", key_name="app")
+    assert planned["changed"] and planned["diff"]["after"]["release"] == [ALICE] and "kv" in planned["warnings"][0]
+    assert planned["scope"] == f"{VAULT}/keys/app" and planned["principals"][0]["changed"] and azure.writes == []

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import struct
 import time
@@ -55,8 +56,9 @@ class Tpm:
         for handle in list(self._loaded):
             try:
                 self.flush(handle)
-            except (SkrFailure, OSError):
-                break
+            except SkrFailure as error:
+                if error.reason != "tpm_error":  # the TPM is held or gone: the next handle would wait as long
+                    break
         self._transport.close()
 
     # --- one command
@@ -132,7 +134,14 @@ class Tpm:
             piece = min(_NV_CHUNK, size - len(data))
             parameters = struct.pack(">HH", piece, offset + len(data))
             reader = self.run(wire.CC_NV_READ, [wire.RH_OWNER, index], [wire.PASSWORD], parameters)
-            data += self._after_handle(reader).sized()
+            got = self._after_handle(reader).sized()
+            if not got:
+                raise SkrFailure(
+                    "tpm_error",
+                    f"The TPM at {self.device} gave no data of index 0x{index:08x} at {len(data)}.",
+                    {"command": "NV_Read"},
+                )
+            data += got
         return data
 
     def nv_define(self, index: int, size: int, attributes: int) -> None:
@@ -216,7 +225,11 @@ class Tpm:
         """Decrypt with a key that is bound to PCR values, in a policy session of its own."""
         session = self._policy_session(pcrs)
         parameters = wire.sized(cipher) + scheme + wire.sized(b"")
-        reader = self.run(wire.CC_RSA_DECRYPT, [key], [wire.policy_auth(session)], parameters)
+        try:
+            reader = self.run(wire.CC_RSA_DECRYPT, [key], [wire.policy_auth(session)], parameters)
+        except SkrFailure:
+            self.discard(session)  # only success ends it
+            raise
         self._loaded.remove(session)  # continueSession was clear: the TPM has ended it
         return self._after_handle(reader).sized()
 
@@ -226,7 +239,11 @@ class Tpm:
         )
         session = self.run(wire.CC_START_AUTH_SESSION, [wire.RH_NULL, wire.RH_NULL], parameters=parameters).u32()
         self._loaded.append(session)
-        self.run(wire.CC_POLICY_PCR, [session], parameters=wire.sized(b"") + wire.selection(pcrs))
+        try:
+            self.run(wire.CC_POLICY_PCR, [session], parameters=wire.sized(b"") + wire.selection(pcrs))
+        except SkrFailure:
+            self.discard(session)
+            raise
         return session
 
     def flush(self, handle: int) -> None:
@@ -234,6 +251,11 @@ class Tpm:
         self.run(wire.CC_FLUSH_CONTEXT, parameters=struct.pack(">I", handle))
         if handle in self._loaded:
             self._loaded.remove(handle)
+
+    def discard(self, handle: int) -> None:
+        """Flush on the way out of a failure, which a second one shall not hide; ``close`` tries again."""
+        with contextlib.suppress(SkrFailure):
+            self.flush(handle)
 
 
 def open_tpm(device: str, busy_timeout: float = 15.0) -> Tpm:

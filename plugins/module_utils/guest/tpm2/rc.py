@@ -67,7 +67,9 @@ def failure(command: str, code: int, device: str) -> SkrFailure:
     name = NAMES.get(kind, "unknown code")
     facts = {"command": command, "code": f"0x{code:03x}", "name": name, "device": device}
     text = f"The TPM at {device} answered {command} with 0x{code:03x} ({name})"
-    if kind in RETRY or kind in MEMORY:
+    if kind in MEMORY:
+        return SkrFailure("tpm_busy", f"{text}: it has no room for another key or session.", facts)
+    if kind in RETRY:
         return SkrFailure("tpm_busy", f"{text}, also on repetition.", facts)
     if kind == LOCKOUT:
         return SkrFailure("tpm_lockout", f"{text}.", facts)

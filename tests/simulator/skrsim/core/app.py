@@ -65,7 +65,7 @@ class App:
             path=request.path,
             vm=request.vm,
             status=response.status,
-            fault=fault.action if fault else None,
+            fault=fault.action if fault else facts.pop("fault", None),
             **facts,
         )
 

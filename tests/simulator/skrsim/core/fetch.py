@@ -32,7 +32,7 @@ class Fetch:
         )
         try:
             connection = h11.Connection(h11.CLIENT)
-            target = parts.path or "/"
+            target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
             request = h11.Request(method="GET", target=target, headers=[("Host", host), ("Connection", "close")])
             writer.write((connection.send(request) or b"") + (connection.send(h11.EndOfMessage()) or b""))
             response = Response(0)

@@ -106,6 +106,8 @@ class Entra:
             raw = unb64u(signature)
         except ValueError as error:
             raise TokenError("malformed") from error
+        if not isinstance(parsed, dict) or not isinstance(claims, dict):
+            raise TokenError("malformed")
         if parsed.get("alg") != "RS256" or parsed.get("kid") != self.kid:
             raise TokenError("signature")
         try:
