@@ -98,7 +98,7 @@ def main() -> int:
         report = json.loads(report_file.read_text())
         say("The same again: nothing may change")
         second = playbook("site", OUTPUT / "second-run.log")
-        report["second_run_changed"] = sum(changed for changed, _, _ in second.values())
+        report["second_run_changed"] = sum(changed for changed, _unused, _unused in second.values())
         report_file.write_text(json.dumps(report, indent=2) + "\n")
     finally:
         if not arguments.keep:

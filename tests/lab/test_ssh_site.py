@@ -113,7 +113,10 @@ def _copy_collection(lab: Lab, host: str) -> None:
 
 def test_real_names_resolve_and_verify(ssh_lab: Lab, first_run: str) -> None:
     """Names as on Azure, on port 443, with certificates that the host's own CA bundle trusts; others do not exist."""
-    probe = "import ssl,socket,sys\nwith socket.create_connection((sys.argv[1], 443), 5) as s:\n  ssl.create_default_context().wrap_socket(s, server_hostname=sys.argv[1]); print('verified')"
+    probe = (
+        "import ssl,socket,sys\nwith socket.create_connection((sys.argv[1], 443), 5) as s:\n"
+        "  ssl.create_default_context().wrap_socket(s, server_hostname=sys.argv[1]); print('verified')"
+    )
     for name in ("management.azure.com", "login.microsoftonline.com", "sharedweu.weu.attest.azure.net"):
         assert "verified" in on(ssh_lab, "cvm-01", f"python3 -c {json.dumps(probe)} {name}".replace("\\n", "\n"))
     missing = on(ssh_lab, "cvm-01", "getent hosts nobody.vault.azure.net || echo unknown")

@@ -10,12 +10,8 @@ import dataclasses
 import time
 import typing as t
 
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric import rsa
-from cryptography.hazmat.primitives.serialization import load_der_public_key
-
 from ..policy.failure import SkrFailure
-from . import der
+from . import crypto, der
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,10 +36,10 @@ def parse(content: bytes, ak_modulus: int, now: t.Optional[float] = None) -> AkC
     now = time.time() if now is None else now
     try:
         certificate = der.certificate(content)
-        key = load_der_public_key(certificate.public_key)
-    except (der.DerError, ValueError, UnsupportedAlgorithm) as error:
+        key = crypto.load_der_public_key(certificate.public_key)
+    except (der.DerError, ValueError, crypto.UnsupportedAlgorithm) as error:
         raise SkrFailure("ak_cert_invalid", f"The AK certificate cannot be read: {error}.") from error
-    if not isinstance(key, rsa.RSAPublicKey) or key.public_numbers().n != ak_modulus:
+    if not isinstance(key, crypto.rsa.RSAPublicKey) or key.public_numbers().n != ak_modulus:
         raise SkrFailure("ak_cert_invalid", "The AK certificate is not for the attestation key at 0x81000003.")
     found = AkCertificate(
         certificate.der,

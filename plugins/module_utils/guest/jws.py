@@ -12,24 +12,19 @@ import json
 import time
 import typing as t
 
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
-from cryptography.hazmat.primitives.serialization import load_der_public_key
-
 from ..policy.failure import SkrFailure
-from . import der, jwt
+from . import crypto, der, jwt
 from .keyvault import KeyId
 
-_RSA: t.Dict[str, t.Callable[[], hashes.HashAlgorithm]] = {
-    "1.2.840.113549.1.1.11": hashes.SHA256,
-    "1.2.840.113549.1.1.12": hashes.SHA384,
-    "1.2.840.113549.1.1.13": hashes.SHA512,
+_RSA = {
+    "1.2.840.113549.1.1.11": "SHA256",
+    "1.2.840.113549.1.1.12": "SHA384",
+    "1.2.840.113549.1.1.13": "SHA512",
 }
-_ECDSA: t.Dict[str, t.Callable[[], hashes.HashAlgorithm]] = {
-    "1.2.840.10045.4.3.2": hashes.SHA256,
-    "1.2.840.10045.4.3.3": hashes.SHA384,
-    "1.2.840.10045.4.3.4": hashes.SHA512,
+_ECDSA = {
+    "1.2.840.10045.4.3.2": "SHA256",
+    "1.2.840.10045.4.3.3": "SHA384",
+    "1.2.840.10045.4.3.4": "SHA512",
 }
 _SAN, _BASIC_CONSTRAINTS = "2.5.29.17", "2.5.29.19"
 _KEY_USAGE, _NAME_CONSTRAINTS = "2.5.29.15", "2.5.29.30"
@@ -74,11 +69,11 @@ def verify(token: str, key: KeyId, algorithm: str, nonce: str, bundle: str, now:
     _check_thumbprints(header, leaf)
     # 2
     public = _public_key(leaf)
-    if not isinstance(public, rsa.RSAPublicKey):
+    if not isinstance(public, crypto.rsa.RSAPublicKey):
         raise SkrFailure("response_signature_invalid", "The release answer is not signed with an RSA key.")
     try:
-        public.verify(signature, signed, padding.PKCS1v15(), hashes.SHA256())
-    except InvalidSignature:
+        public.verify(signature, signed, crypto.padding.PKCS1v15(), crypto.hashes.SHA256())
+    except crypto.InvalidSignature:
         raise SkrFailure(
             "response_signature_invalid", "The release answer's signature does not verify.", {"kid": key.kid}
         ) from None
@@ -158,8 +153,8 @@ def _is_ca(certificate: der.Certificate, below: int = 0) -> bool:
 def _public_key(certificate: der.Certificate) -> t.Any:
     """The key of a certificate; None when it is of a kind that nobody here can verify with."""
     try:
-        return load_der_public_key(certificate.public_key)
-    except (ValueError, UnsupportedAlgorithm):
+        return crypto.load_der_public_key(certificate.public_key)
+    except (ValueError, crypto.UnsupportedAlgorithm):
         return None
 
 
@@ -169,13 +164,15 @@ def _issued(subject: der.Certificate, issuer: der.Certificate, below: int) -> bo
     key = _public_key(issuer)
     algorithm = subject.signature_algorithm
     try:
-        if isinstance(key, rsa.RSAPublicKey) and algorithm in _RSA:
-            key.verify(subject.signature, subject.tbs, padding.PKCS1v15(), _RSA[algorithm]())
-        elif isinstance(key, ec.EllipticCurvePublicKey) and algorithm in _ECDSA:
-            key.verify(subject.signature, subject.tbs, ec.ECDSA(_ECDSA[algorithm]()))
+        if isinstance(key, crypto.rsa.RSAPublicKey) and algorithm in _RSA:
+            key.verify(
+                subject.signature, subject.tbs, crypto.padding.PKCS1v15(), getattr(crypto.hashes, _RSA[algorithm])()
+            )
+        elif isinstance(key, crypto.ec.EllipticCurvePublicKey) and algorithm in _ECDSA:
+            key.verify(subject.signature, subject.tbs, crypto.ec.ECDSA(getattr(crypto.hashes, _ECDSA[algorithm])()))
         else:
             return False
-    except InvalidSignature:
+    except crypto.InvalidSignature:
         return False
     return True
 

@@ -14,14 +14,9 @@ import tempfile
 import time
 import typing as t
 
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import padding, rsa
-from cryptography.hazmat.primitives.serialization import load_der_public_key
-
 from ..policy.compare import authority_key
 from ..policy.failure import SkrFailure
-from . import der
+from . import crypto, der
 from .akcert import iso
 from .http import SERVER_ERRORS, Http, Retry
 
@@ -61,7 +56,7 @@ class Authority:
         name = "".join(character if character.isalnum() else "-" for character in url)
         self._path = os.path.join(cache_dir, f"signing-keys-{name}.json") if cache_dir else None
 
-    def key(self, kid: str) -> t.Optional[rsa.RSAPublicKey]:
+    def key(self, kid: str) -> t.Optional[crypto.rsa.RSAPublicKey]:
         """The key of a kid; keys are fetched when the remembered ones do not have it."""
         found = _certified_key(self._load().get(kid))
         if found is None:
@@ -112,13 +107,13 @@ class Authority:
             pass
 
 
-def _certified_key(encoded: t.Optional[str]) -> t.Optional[rsa.RSAPublicKey]:
+def _certified_key(encoded: t.Optional[str]) -> t.Optional[crypto.rsa.RSAPublicKey]:
     """The RSA key of a certificate in base64 DER; None when it is no such thing."""
     try:
-        key = load_der_public_key(der.certificate(base64.b64decode(encoded or "")).public_key)
-    except (ValueError, IndexError, UnsupportedAlgorithm):
+        key = crypto.load_der_public_key(der.certificate(base64.b64decode(encoded or "")).public_key)
+    except (ValueError, IndexError, crypto.UnsupportedAlgorithm):
         return None
-    return key if isinstance(key, rsa.RSAPublicKey) else None
+    return key if isinstance(key, crypto.rsa.RSAPublicKey) else None
 
 
 def validate(
@@ -156,8 +151,8 @@ def validate(
     if key is None:
         raise SkrFailure("token_signature", f"{issuer} has no signing key {kid!r}.", {"kid": kid})
     try:
-        key.verify(signature, signed, padding.PKCS1v15(), hashes.SHA256())
-    except InvalidSignature:
+        key.verify(signature, signed, crypto.padding.PKCS1v15(), crypto.hashes.SHA256())
+    except crypto.InvalidSignature:
         raise SkrFailure(
             "token_signature", "The attestation token's signature does not verify.", {"kid": kid}
         ) from None

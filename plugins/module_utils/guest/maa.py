@@ -11,10 +11,8 @@ import binascii
 import json
 import typing as t
 
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-
 from ..policy.failure import SkrFailure
+from . import crypto
 from .evidence import Evidence
 from .http import SERVER_ERRORS, Http, Reply, Retry, service_address
 
@@ -105,8 +103,8 @@ def open_envelope(sealed: str, decrypt: t.Callable[[bytes], bytes]) -> str:
     if len(key) != 32:
         raise SkrFailure("envelope_invalid", f"The sealed token's key has {len(key)} bytes, wanted 32.")
     try:
-        return AESGCM(key).decrypt(iv, text + tag, _ADDITIONAL_DATA).decode("ascii")
-    except (InvalidTag, UnicodeDecodeError) as error:
+        return crypto.AESGCM(key).decrypt(iv, text + tag, _ADDITIONAL_DATA).decode("ascii")
+    except (crypto.InvalidTag, UnicodeDecodeError) as error:
         raise SkrFailure(
             "envelope_invalid", "The sealed token was altered: its authentication tag does not fit."
         ) from error

@@ -9,11 +9,8 @@ from __future__ import annotations
 import hashlib
 import typing as t
 
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import padding, rsa
-
 from ..policy.failure import SkrFailure
+from . import crypto
 from .tpm2 import wire
 
 GENERATED = b"\xffTCG"
@@ -62,9 +59,9 @@ def parse(data: bytes) -> Statement:
 def verify_signature(data: bytes, signature: bytes, modulus: int, exponent: int, what: str) -> None:
     """RSASSA-PKCS1-v1_5 with SHA-256. Raises SkrFailure ``quote_invalid``."""
     try:
-        key = rsa.RSAPublicNumbers(exponent, modulus).public_key()
-        key.verify(signature, data, padding.PKCS1v15(), hashes.SHA256())
-    except (InvalidSignature, ValueError):  # ValueError: numbers that make no RSA key
+        key = crypto.rsa.RSAPublicNumbers(exponent, modulus).public_key()
+        key.verify(signature, data, crypto.padding.PKCS1v15(), crypto.hashes.SHA256())
+    except (crypto.InvalidSignature, ValueError):  # ValueError: numbers that make no RSA key
         raise SkrFailure(
             "quote_invalid", f"The signature of the {what} does not verify under the attestation key."
         ) from None

@@ -12,14 +12,8 @@ from __future__ import annotations
 import dataclasses
 import typing as t
 
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
-from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
-from cryptography.hazmat.primitives.serialization import load_der_public_key
-
 from ..policy.failure import SkrFailure
-from . import amd_roots, der, snp
+from . import amd_roots, crypto, der, snp
 
 _OID = "1.3.6.1.4.1.3704.1"
 OID_PRODUCT, OID_HWID = f"{_OID}.2", f"{_OID}.4"
@@ -32,7 +26,7 @@ OID_TCB = {
 }
 _PSS = "1.2.840.113549.1.1.10"
 # What a certificate that is damaged inside its frame makes of this reader and of the library.
-_UNREADABLE = (der.DerError, ValueError, IndexError, UnsupportedAlgorithm)
+_UNREADABLE = (der.DerError, ValueError, IndexError)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,7 +51,7 @@ def parse_chain(pem: str) -> Chain:
     """VCEK, ASK and ARK from PEM text in this order. Raises SkrFailure ``vcek_chain``."""
     try:
         certificates = [der.certificate(block) for block in der.pem_certificates(pem)]
-    except _UNREADABLE as error:
+    except (*_UNREADABLE, crypto.UnsupportedAlgorithm) as error:
         raise SkrFailure("vcek_chain", f"The VCEK chain cannot be read: {error}.") from error
     if len(certificates) != 3:
         raise SkrFailure(
@@ -123,7 +117,7 @@ def verify(report: snp.SnpReport, chain: Chain, extra_roots_pem: str = "") -> No
     """
     try:
         _verify(report, chain, extra_roots_pem)
-    except _UNREADABLE as error:
+    except (*_UNREADABLE, crypto.UnsupportedAlgorithm) as error:
         raise SkrFailure("vcek_chain", f"A certificate of the VCEK chain is damaged: {error}.") from error
 
 
@@ -154,12 +148,14 @@ def _verify(report: snp.SnpReport, chain: Chain, extra_roots_pem: str) -> None:
     # 4
     belongs(report, chain)
     # 5
-    key = load_der_public_key(chain.vcek.public_key)
-    if not isinstance(key, ec.EllipticCurvePublicKey) or key.curve.name != "secp384r1":
+    key = crypto.load_der_public_key(chain.vcek.public_key)
+    if not isinstance(key, crypto.ec.EllipticCurvePublicKey) or key.curve.name != "secp384r1":
         raise SkrFailure("vcek_chain", "The VCEK's key is not on the curve P-384.")
     try:
-        key.verify(encode_dss_signature(*report.signature), report.signed, ec.ECDSA(hashes.SHA384()))
-    except InvalidSignature:
+        key.verify(
+            crypto.encode_dss_signature(*report.signature), report.signed, crypto.ec.ECDSA(crypto.hashes.SHA384())
+        )
+    except crypto.InvalidSignature:
         raise SkrFailure("report_signature", "The SNP report's signature does not verify under its VCEK.") from None
 
 
@@ -168,17 +164,17 @@ def _issued(subject: der.Certificate, issuer: der.Certificate) -> None:
     if subject.issuer != issuer.subject:
         raise SkrFailure("vcek_chain", f"The certificate {name!r} was not issued by {issuer.common_name()!r}.")
     try:
-        key = load_der_public_key(issuer.public_key)
+        key = crypto.load_der_public_key(issuer.public_key)
     except ValueError:
         raise SkrFailure("vcek_chain", f"The key of {issuer.common_name()!r} cannot be read.") from None
-    if subject.signature_algorithm != _PSS or not isinstance(key, rsa.RSAPublicKey):
+    if subject.signature_algorithm != _PSS or not isinstance(key, crypto.rsa.RSAPublicKey):
         raise SkrFailure("vcek_chain", f"The certificate {name!r} is not signed with RSA-PSS.")
     try:
         key.verify(
             subject.signature,
             subject.tbs,
-            padding.PSS(mgf=padding.MGF1(hashes.SHA384()), salt_length=48),
-            hashes.SHA384(),
+            crypto.padding.PSS(mgf=crypto.padding.MGF1(crypto.hashes.SHA384()), salt_length=48),
+            crypto.hashes.SHA384(),
         )
-    except InvalidSignature:
+    except crypto.InvalidSignature:
         raise SkrFailure("vcek_chain", f"The signature of certificate {name!r} does not verify.") from None

@@ -9,19 +9,15 @@ from __future__ import annotations
 import hashlib
 import typing as t
 
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from cryptography.hazmat.primitives.keywrap import InvalidUnwrap, aes_key_unwrap_with_padding
-
 from ..policy.failure import SkrFailure
-from . import jwt
+from . import crypto, jwt
 
 OAEP_HASH = {"CKM_RSA_AES_KEY_WRAP": "sha1", "RSA_AES_KEY_WRAP_256": "sha256", "RSA_AES_KEY_WRAP_384": "sha384"}
 _KEK_SIZE = 256
 _CURVES = {"P-256": "secp256r1", "P-256K": "secp256k1", "P-384": "secp384r1", "P-521": "secp521r1"}
 
-PrivateKey = t.Union[rsa.RSAPrivateKey, ec.EllipticCurvePrivateKey]
+if t.TYPE_CHECKING:
+    PrivateKey = t.Union[crypto.rsa.RSAPrivateKey, crypto.ec.EllipticCurvePrivateKey]
 
 
 def unwrap(ciphertext: bytes, algorithm: str, decrypt: t.Callable[[bytes, str], bytes]) -> bytes:
@@ -39,8 +35,8 @@ def unwrap(ciphertext: bytes, algorithm: str, decrypt: t.Callable[[bytes, str], 
     if len(kek) != 32:
         raise SkrFailure("unwrap_failed", f"The wrapping AES key has {len(kek)} bytes, wanted 32.")
     try:
-        return aes_key_unwrap_with_padding(kek, ciphertext[_KEK_SIZE:])
-    except (InvalidUnwrap, ValueError) as error:
+        return crypto.aes_key_unwrap_with_padding(kek, ciphertext[_KEK_SIZE:])
+    except (crypto.InvalidUnwrap, ValueError) as error:
         raise SkrFailure("unwrap_failed", "The key wrap is broken: its integrity check failed.") from error
 
 
@@ -50,10 +46,10 @@ def load(material: bytes, jwk: t.Mapping[str, t.Any]) -> PrivateKey:
     Raises SkrFailure ``unwrap_failed`` or ``response_key_mismatch``.
     """
     try:
-        key = serialization.load_der_private_key(material, None)
-    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+        key = crypto.serialization.load_der_private_key(material, None)
+    except (ValueError, TypeError, crypto.UnsupportedAlgorithm) as error:
         raise SkrFailure("unwrap_failed", f"The released {jwk.get('kty')} key cannot be read.") from error
-    if not isinstance(key, (rsa.RSAPrivateKey, ec.EllipticCurvePrivateKey)) or not _fits(key, jwk):
+    if not isinstance(key, (crypto.rsa.RSAPrivateKey, crypto.ec.EllipticCurvePrivateKey)) or not _fits(key, jwk):
         raise SkrFailure(
             "response_key_mismatch", "The released private key does not belong to the public key in the answer."
         )
@@ -62,12 +58,12 @@ def load(material: bytes, jwk: t.Mapping[str, t.Any]) -> PrivateKey:
 
 def _fits(key: PrivateKey, jwk: t.Mapping[str, t.Any]) -> bool:
     try:
-        if isinstance(key, rsa.RSAPrivateKey):
+        if isinstance(key, crypto.rsa.RSAPrivateKey):
             numbers = key.public_key().public_numbers()
             return (numbers.n, numbers.e) == (_integer(jwk["n"]), _integer(jwk["e"]))
         # Computed anew: the DER states the public point too, and older libraries believe it.
         number = key.private_numbers().private_value
-        point = ec.derive_private_key(number, key.curve).public_key().public_numbers()
+        point = crypto.ec.derive_private_key(number, key.curve).public_key().public_numbers()
         return (point.x, point.y) == (_integer(jwk["x"]), _integer(jwk["y"])) and key.curve.name == _CURVES.get(
             jwk["crv"]
         )
@@ -82,29 +78,33 @@ def _integer(text: str) -> int:
 def pem(key: PrivateKey) -> bytearray:
     """PKCS#8 PEM, without a password: the file's mode and its memory-backed place protect it."""
     return bytearray(
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+        key.private_bytes(
+            crypto.serialization.Encoding.PEM,
+            crypto.serialization.PrivateFormat.PKCS8,
+            crypto.serialization.NoEncryption(),
+        )
     )
 
 
 def public_facts(key: PrivateKey) -> t.Dict[str, str]:
     """PEM of the public half, and the SHA-256 of its DER (SubjectPublicKeyInfo) in hex."""
     public = key.public_key()
-    info = serialization.PublicFormat.SubjectPublicKeyInfo
+    info = crypto.serialization.PublicFormat.SubjectPublicKeyInfo
     return {
-        "public_key_pem": public.public_bytes(serialization.Encoding.PEM, info).decode("ascii"),
-        "public_key_sha256": hashlib.sha256(public.public_bytes(serialization.Encoding.DER, info)).hexdigest(),
+        "public_key_pem": public.public_bytes(crypto.serialization.Encoding.PEM, info).decode("ascii"),
+        "public_key_sha256": hashlib.sha256(public.public_bytes(crypto.serialization.Encoding.DER, info)).hexdigest(),
     }
 
 
 def fingerprint_of_pem(content: bytes) -> t.Optional[str]:
     """The public fingerprint of a private key file; None when it is no such file."""
     try:
-        key = serialization.load_pem_private_key(content, None)
-    except (ValueError, TypeError, UnsupportedAlgorithm):
+        key = crypto.serialization.load_pem_private_key(content, None)
+    except (ValueError, TypeError, crypto.UnsupportedAlgorithm):
         return None
     return (
         public_facts(key)["public_key_sha256"]
-        if isinstance(key, (rsa.RSAPrivateKey, ec.EllipticCurvePrivateKey))
+        if isinstance(key, (crypto.rsa.RSAPrivateKey, crypto.ec.EllipticCurvePrivateKey))
         else None
     )
 

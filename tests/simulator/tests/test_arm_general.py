@@ -59,7 +59,7 @@ def test_deleting_a_group_takes_what_is_in_it(arm: Caller) -> None:
     answer = arm("DELETE", group(arm, "rg-test"), version=GROUPS)
     assert (answer.status, answer.audit["write"]) == (202, True)
     assert arm("GET", group(arm, "rg-test"), version=GROUPS).document["properties"]["provisioningState"] == "Deleting"
-    assert [arm.follow(answer.headers["Location"]).status for _ in range(2)] == [202, 200]
+    assert [arm.follow(answer.headers["Location"]).status for _unused in range(2)] == [202, 200]
     assert list(world.vms) == ["elsewhere"] and set(world.resource_groups) == {"rg-other"}
     assert not world.vaults and set(world.deleted_vaults) == {"kv-test"} and not world.keys
     assert not world.user_identities and len(world.role_assignments) == before - 1

@@ -224,7 +224,7 @@ def test_effect_is_delayed_and_can_be_late_for_one(arm: Caller, scope: str, vm: 
     arm("PUT", role_path(scope, str(uuid.uuid4())), body(other), ROLE)
     assert arm("GET", role_path(scope, NAME), version=ROLE).status == 200  # visible at once
     effect = []
-    for _ in range(3):
+    for _unused in range(3):
         effect.append([allowed(world, who, scope, RELEASE_ACTION, True) for who in (vm, other)])
         world.clock.advance(45)
     assert effect == [[False, False], [False, True], [True, True]]

@@ -71,7 +71,7 @@ def test_name_is_registered_in_dns_before_it_succeeds(arm: Caller) -> None:
     arm.world.delays.operation_polls = 2
     made = put(arm)
     assert made.document["properties"]["provisioningState"] == "RegisteringDns" and made.headers["Retry-After"] == "1"
-    states = [arm("GET", vault_path(arm.world), version=VAULT) for _ in range(3)]
+    states = [arm("GET", vault_path(arm.world), version=VAULT) for _unused in range(3)]
     found = [state.document["properties"]["provisioningState"] for state in states]
     assert found == ["RegisteringDns", "RegisteringDns", "Succeeded"]
     assert "Retry-After" not in states[2].headers
@@ -313,7 +313,7 @@ def test_deleted_vaults_are_listed_and_purged(arm: Caller) -> None:
     world.delays.operation_polls = 1
     purge = arm("POST", f"{deleted_path(arm)}/purge", version=VAULT)
     assert purge.status == 202
-    assert [arm.follow(purge.headers["Location"]).status for _ in range(2)] == [202, 200]
+    assert [arm.follow(purge.headers["Location"]).status for _unused in range(2)] == [202, 200]
     assert not world.deleted_vaults and len(world.role_assignments) == count - 1
     assert put(arm).status == 201
 

@@ -195,7 +195,7 @@ def test_operation_shows_progress_then_the_identity(arm: Caller, world: World) -
     assert answer.status == 200 and answer.audit["write"] is True
     assert answer.document["properties"]["provisioningState"] == "Updating" and "identity" not in answer.document
     link = answer.headers["Azure-AsyncOperation"]
-    polls = [arm.follow(link) for _ in range(3)]
+    polls = [arm.follow(link) for _unused in range(3)]
     assert [poll.document["status"] for poll in polls] == ["InProgress", "InProgress", "Succeeded"]
     assert polls[0].headers["Retry-After"] == "1" and "Retry-After" not in polls[2].headers
     assert not any(poll.audit["write"] for poll in polls)
@@ -228,7 +228,7 @@ def test_failed_operation_changes_no_identity(arm: Caller, world: World) -> None
 def test_slow_operation(arm: Caller, world: World) -> None:
     world.faults.add(Fault("lro_slow", "arm", parameters={"polls": 4}))
     link = arm("PATCH", vm_path(world), {"tags": {"a": "b"}}).headers["Azure-AsyncOperation"]
-    assert [arm.follow(link).document["status"] for _ in range(5)] == ["InProgress"] * 4 + ["Succeeded"]
+    assert [arm.follow(link).document["status"] for _unused in range(5)] == ["InProgress"] * 4 + ["Succeeded"]
 
 
 def test_a_newer_patch_takes_the_place_of_one_that_runs(arm: Caller, world: World) -> None:
@@ -238,7 +238,7 @@ def test_a_newer_patch_takes_the_place_of_one_that_runs(arm: Caller, world: Worl
     second = arm("PATCH", vm_path(world), {"identity": body})
     stopped = arm.follow(first.headers["Azure-AsyncOperation"]).document
     assert (stopped["status"], stopped["error"]["code"]) == ("Canceled", "OperationPreempted")
-    for _ in range(2):
+    for _unused in range(2):
         arm.follow(second.headers["Azure-AsyncOperation"])
     assert arm("GET", vm_path(world)).document["identity"]["type"] == "SystemAssigned, UserAssigned"
 

@@ -184,10 +184,10 @@ def imds(
     app: App,
     query: dict[str, str],
     vm: str | None = "cvm-01",
-    headers: dict[str, str] = METADATA,
+    headers: dict[str, str] | None = None,
     path: str = "/metadata/identity/oauth2/token",
 ) -> Response:
-    return call(app, "GET", IMDS, path, query, vm, headers=headers)
+    return call(app, "GET", IMDS, path, query, vm, headers=METADATA if headers is None else headers)
 
 
 @pytest.fixture

@@ -225,8 +225,8 @@ def test_only_rules_of_the_tokens_authority_count() -> None:
     ],
 )
 def test_authorities_are_compared_as_urls(one: str, other: str, same: bool) -> None:
-    assert policy.same_authority(one, other) is same
-    assert policy.same_authority(other, one) is same
+    for left, right in ((one, other), (other, one)):
+        assert policy.same_authority(left, right) is same
 
 
 def test_the_audit_clause_names_every_failing_condition_with_wanted_and_found() -> None:

@@ -63,7 +63,7 @@ def test_without_enc_the_oldest_algorithm_is_used_and_nothing_else_is_needed(lab
 
 
 def test_two_releases_share_no_wrapping_key(lab: VaultLab) -> None:
-    one, two = (unb64u(opened(lab.release())[2]["ciphertext"]) for _ in range(2))
+    one, two = (unb64u(opened(lab.release())[2]["ciphertext"]) for _unused in range(2))
     assert one[:256] != two[:256] and one[256:] != two[256:]
 
 

@@ -60,9 +60,9 @@ def encoded(document: t.Any) -> str:
     return b64u(json.dumps(document).encode())
 
 
-def release_policy(document: t.Any = POLICY, **members: t.Any) -> dict[str, t.Any]:
+def release_policy(document: t.Any = None, **members: t.Any) -> dict[str, t.Any]:
     """The ``release_policy`` member of a key."""
-    return {"data": encoded(document), **members}
+    return {"data": encoded(POLICY if document is None else document), **members}
 
 
 @functools.cache

@@ -147,7 +147,7 @@ def test_transport_carries_proxy_ca_and_bounded_timeouts(tmp_path: Path) -> None
 def test_unreadable_ca_is_an_input_error() -> None:
     made = clients.Connection(login(), ca_path="/nowhere/ca.pem")
     with pytest.raises(SkrFailure) as caught:
-        _ = made.credential
+        _unused = made.credential
     assert caught.value.reason == "invalid_input" and "/nowhere/ca.pem" in caught.value.message
 
 
@@ -155,7 +155,7 @@ def test_subscription_is_asked_for_only_where_it_is_needed() -> None:
     made = clients.Connection(login(subscription_id=None))
     assert made.keys("https://kv.vault.azure.net") is made.keys("https://kv.vault.azure.net")
     with pytest.raises(SkrFailure) as caught:
-        _ = made.vaults
+        _unused = made.vaults
     assert caught.value.reason == "invalid_input" and "AZURE_SUBSCRIPTION_ID" in caught.value.message
 
 

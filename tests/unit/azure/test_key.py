@@ -463,9 +463,9 @@ def test_purge_that_is_forbidden(message: str, reason: str) -> None:
 
 
 def test_creation_waits_for_a_purge_under_way(no_waiting: list[float]) -> None:
-    busy = [answer(409, "Conflict", "is being deleted", "ObjectIsBeingDeleted") for _ in range(3)]
+    busy = [answer(409, "Conflict", "is being deleted", "ObjectIsBeingDeleted") for _unused in range(3)]
     assert ensure(Client(create_key=busy))["changed"] and len(no_waiting) == 3
-    forever = Client(create_key=[answer(409, "Conflict", "x", "ObjectIsBeingDeleted") for _ in range(100)])
+    forever = Client(create_key=[answer(409, "Conflict", "x", "ObjectIsBeingDeleted") for _unused in range(100)])
     with pytest.raises(SkrFailure) as caught:
         ensure(forever)
     assert caught.value.reason == "conflict" and sum(no_waiting) < 90

@@ -132,7 +132,7 @@ def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Job:
     made = Job(str(tmp_path / "ca.pem"))
     monkeypatch.setattr(release, "time", made.clock)
     monkeypatch.setattr(release.attest, "session", made.session)
-    monkeypatch.setattr(release.jws.time, "time", lambda: _real_now())
+    monkeypatch.setattr(release.jws.time, "time", _real_now)
     BUFFERS.clear()
     real = unwrap.wipe
 

@@ -77,6 +77,8 @@ class Running:
         async def close() -> None:
             for made in self._servers:
                 made.close()
+            for task in asyncio.all_tasks() - {asyncio.current_task()}:
+                task.cancel()  # connections that clients keep open
 
         self.call(close())
         self.loop.call_soon_threadsafe(self.loop.stop)

@@ -109,14 +109,8 @@ def guest_claims(request: GuestRequest, key: Public, secure_boot: bool | None) -
     """The claims that do not depend on the TEE."""
     booted = bool(secure_boot)
     a = "x-ms-azurevm-"
-    flags = dict.fromkeys(
-        [f"{a}{name}" for name in ("bootdebug-enabled", "elam-enabled", "flightsigning-enabled", "hypervisordebug-enabled",
-                                    "is-windows", "kerneldebug-enabled", "testsigning-enabled")], False
-    )  # fmt: skip
-    fine = dict.fromkeys(
-        [f"{a}{name}" for name in ("dbvalidated", "dbxvalidated", "debuggersdisabled", "default-securebootkeysvalidated",
-                                    "signingdisabled")], booted
-    )  # fmt: skip
+    flags = ("bootdebug", "elam", "flightsigning", "hypervisordebug", "kerneldebug", "testsigning")
+    fine = ("dbvalidated", "dbxvalidated", "debuggersdisabled", "default-securebootkeysvalidated", "signingdisabled")
     n = b64u(key.modulus.to_bytes(256, "big"))
     return {
         "secureboot": booted,
@@ -129,8 +123,9 @@ def guest_claims(request: GuestRequest, key: Public, secure_boot: bool | None) -
         f"{a}ostype": request.os_type,
         f"{a}osversion-major": request.os_major,
         f"{a}osversion-minor": request.os_minor,
-        **flags,
-        **fine,
+        f"{a}is-windows": False,
+        **{f"{a}{name}-enabled": False for name in flags},
+        **{f"{a}{name}": booted for name in fine},
         "x-ms-runtime": {
             "client-payload": request.payload,
             "keys": [{"e": "AQAB", "key_ops": ["encrypt"], "kid": "TpmEphemeralEncryptionKey", "kty": "RSA", "n": n}],
