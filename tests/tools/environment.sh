@@ -29,6 +29,9 @@ missing=()
 for number in "${!wanted[@]}"; do
   PATH="$PATH:/usr/sbin:/sbin" command -v "${wanted[$number]}" >/dev/null || missing+=("${packages[$number]}")
 done
+if [ ! -x .venv/bin/python ] && ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then
+  missing+=(python3-venv)
+fi
 # The lab's guests prefer the distribution's own Python and its packaged libraries, as users' VMs have them.
 if [ "$(id -u)" = 0 ] && ! /usr/bin/python3 -c 'import cryptography, requests' 2>/dev/null; then
   missing+=(python3 python3-cryptography python3-requests)

@@ -320,6 +320,8 @@ def _certificate(tpm: Tpm) -> bytes:
         if rc.is_code(error, rc.NV_UNINITIALIZED):
             raise SkrFailure("ak_cert_missing", "The AK certificate's index was never written.") from error
         raise
+    if not any(head):
+        raise SkrFailure("ak_cert_missing", "The AK certificate's index holds nothing but zeros.")
     length = 4 + int.from_bytes(head[2:4], "big") if head[:2] == b"\x30\x82" else len(head)
     if length > len(head) and length <= index.size:
         head += tpm.nv_read(templates.NV_AK_CERT, length - len(head), len(head))

@@ -82,6 +82,11 @@ def spki(key: t.Any) -> bytes:
     return bytes(made)
 
 
+SHA384 = tlv(0x30, oid("2.16.840.1.101.3.4.2.2"), b"\x05\x00")
+MGF1 = tlv(0x30, oid("1.2.840.113549.1.1.8"), SHA384)
+PSS_PARAMETERS = tlv(0x30, tlv(0xA0, SHA384), tlv(0xA1, MGF1), tlv(0xA2, integer(48)))
+
+
 def certificate(
     subject: str,
     issuer: str,
@@ -95,7 +100,7 @@ def certificate(
 ) -> bytes:
     """DER of a certificate; valid from yesterday for a year unless said otherwise."""
     now = time.time()
-    scheme = tlv(0x30, oid(ALGORITHMS[algorithm]), b"\x05\x00")
+    scheme = tlv(0x30, oid(ALGORITHMS[algorithm]), PSS_PARAMETERS if algorithm == "pss" else b"\x05\x00")
     validity = tlv(0x30, date(begin or now - 86400), date(end or now + YEAR))
     listed = [tlv(0x30, oid(kind), tlv(4, value)) for kind, value in (extensions or {}).items()]
     tail = [tlv(0xA3, tlv(0x30, *listed))] if listed else []

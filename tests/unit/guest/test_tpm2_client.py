@@ -225,7 +225,7 @@ def test_failures_do_not_use_up_the_sessions(fake: FakeTpm, tpm: tpm2.Tpm) -> No
     handle = ephemeral(tpm)
     for _time in range(10):
         with refused("tpm_error"):
-            tpm.rsa_decrypt(handle, b"c" * 256, bytes.fromhex(RSAES), PCRS)
+            tpm.rsa_decrypt(handle, b"c" * 256, bytes.fromhex(OAEP_SHA256), PCRS)
     assert tpm.rsa_decrypt(handle, encrypted(fake, handle, RSAES), bytes.fromhex(RSAES), PCRS) == b"secret"
 
 
