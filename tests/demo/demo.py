@@ -95,6 +95,9 @@ def main() -> int:
         report_file = OUTPUT / "report.json"
         report_file.unlink(missing_ok=True)
         playbook("lab_demo", OUTPUT / "first-run.log", "-e", f"skr_demo_report={report_file}")
+        if not report_file.exists():
+            print("NOT AS PROMISED: the playbook did not get to its report; its output is in .demo/first-run.log")
+            return 1
         report = json.loads(report_file.read_text())
         say("The same again: nothing may change")
         second = playbook("site", OUTPUT / "second-run.log")

@@ -51,7 +51,7 @@ def test_first_set_up_then_no_change(local_lab: Lab) -> None:
 def test_check_mode_writes_nothing_and_shows_the_plan(local_lab: Lab) -> None:
     """AC-02: no write; the difference shows key, attributes and decoded policy."""
     mark = local_lab.mark
-    done = local_lab.playbook("provision", "--limit", "cvm-05", variables={"skr_vault_name": vault_name()}, check=True)
+    done = local_lab.playbook("site", "--limit", "cvm-05", variables={"skr_vault_name": vault_name()}, check=True)
     assert done.returncode == 0, done.stdout
     assert local_lab.writes(mark) == []
     assert changes(done.stdout) >= 2

@@ -21,15 +21,15 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
+from unit.guest.release_fakes import refused
+
+from ansible_collections.confidential.azure_skr.plugins.module_utils.guest import eventlog, evidence
+from ansible_collections.confidential.azure_skr.plugins.module_utils.guest.tpm2 import Tpm, open_tpm, templates, wire
 from skrsim.core.faults import Fault
 from skrsim.core.world import World
 from skrsim.services.arm import seed
 from skrsim.tee.platform import Platform
 from skrsim.vtpm.vm import VirtualTpm
-
-from ansible_collections.confidential.azure_skr.plugins.module_utils.guest import eventlog, evidence
-from ansible_collections.confidential.azure_skr.plugins.module_utils.guest.tpm2 import Tpm, open_tpm, templates, wire
-from ansible_collections.confidential.azure_skr.plugins.module_utils.policy.failure import SkrFailure
 
 pytestmark = pytest.mark.skipif(shutil.which("swtpm") is None, reason="swtpm is not installed")
 SILICON = Path(__file__).resolve().parents[2] / ".build" / "silicon"
@@ -92,10 +92,6 @@ def encrypt(made: evidence.Evidence, message: bytes, hash_name: str = "") -> byt
         kind = {"sha1": hashes.SHA1, "sha256": hashes.SHA256, "sha384": hashes.SHA384}[hash_name]
         way = padding.OAEP(padding.MGF1(kind()), kind(), None)
     return rsa.RSAPublicNumbers(65537, made.modulus).public_key().encrypt(message, way)
-
-
-def refused(reason: str) -> Any:
-    return pytest.raises(SkrFailure, check=lambda error: error.reason == reason)
 
 
 def test_known_answers(machine: Machine) -> None:
@@ -165,10 +161,11 @@ def test_request_is_whole(machine: Machine) -> None:
 
 
 @pytest.mark.parametrize(
-    ("version", "size", "lower"), [(2, 2600, False), (3, 2900, True), (5, 2600, True), (3, 2048, False)]
+    ("product", "version", "size", "lower"),
+    [("Milan", 2, 2600, False), ("Milan", 3, 2900, True), ("Milan", 5, 2600, True), ("Turin", 5, 2900, False)],
 )
-def test_other_generations_of_hosts(version: int, size: int, lower: bool, tmp_path: Path) -> None:
-    machine = Machine(tmp_path)
+def test_other_generations_of_hosts(product: str, version: int, size: int, lower: bool, tmp_path: Path) -> None:
+    machine = Machine(tmp_path, product)
     options = machine.platform.option(VM)
     options.report_version, options.report_size, options.lower_user_data = version, size, lower
     machine.start()
@@ -177,7 +174,7 @@ def test_other_generations_of_hosts(version: int, size: int, lower: bool, tmp_pa
             made = machine.collect(tpm, b"\xab" * 64)
     finally:
         machine.tpm.stop()
-    assert made.hardware.version == version and made.report.user_data == b"\xab" * 64
+    assert made.product == product and made.hardware.version == version and made.report.user_data == b"\xab" * 64
 
 
 def test_user_data_within_two_seconds_of_a_renewal(machine: Machine) -> None:

@@ -60,7 +60,9 @@ sum=$(cat requirements.txt requirements/*.txt tests/simulator/pyproject.toml | c
 if [ ! -e "$stamp" ] || [ "$(cat "$stamp")" != "$sum" ]; then
   say "installing Python packages for the $purpose into .venv"
   [ -x .venv/bin/python ] || "$python" -m venv .venv
-  .venv/bin/pip install -q --disable-pip-version-check -r "requirements/$purpose.txt"
+  # A line a package, so that a slow network does not look like a standstill.
+  .venv/bin/pip install --disable-pip-version-check --progress-bar off -r "requirements/$purpose.txt" |
+    awk '/^(Collecting|Building|Installing)/ { print "   " $1 " " (NF > 4 ? NF - 3 " packages" : $2); fflush() }'
   printf '%s' "$sum" >"$stamp"
 fi
 

@@ -11,7 +11,18 @@ step() { # step NAME COMMAND...
   local name=$1 start=$SECONDS
   shift
   printf '== %s\n' "$name"
-  if "$@" >".build/step.log" 2>&1; then
+  "$@" >".build/step.log" 2>&1 &
+  local job=$! status=0
+  while kill -0 "$job" 2>/dev/null; do
+    sleep 0.2
+    if [ $((SECONDS - start)) -ge "$((${told:-0} + 30))" ]; then
+      told=$((SECONDS - start))
+      printf '   ... %s s\n' "$told"
+    fi
+  done
+  told=0
+  wait "$job" || status=$?
+  if [ "$status" = 0 ]; then
     tail -n 1 .build/step.log | cut -c1-160
     printf '   ok, %s s\n' $((SECONDS - start))
   else
