@@ -16,7 +16,10 @@ import typing as t
 from pathlib import Path
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
 from conftest import GROUP, LOCATION, SILICON
 from skrsim.core.app import App, build
@@ -298,10 +301,6 @@ def test_snp_report(bench: Bench, evidence: dict[str, t.Any], position: int, bit
 def test_snp_report_that_is_genuine_but_not_wanted(bench: Bench, evidence: dict[str, t.Any]) -> None:
     """Signed by the right chip, yet of another VMPL, or with a reserved bit of the policy clear."""
     chip, report = bench.platform.chip("one"), bench.one.hardware
-    from cryptography.hazmat.primitives import hashes
-    from cryptography.hazmat.primitives.asymmetric import ec
-    from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
-
     for position, bit, check in ((0x30, 1, "10.vmpl"), (0x0A, 2, "10.policy")):
         altered = bytearray(report)
         altered[position] ^= bit
@@ -330,10 +329,18 @@ def test_vcek_chain(bench: Bench, evidence: dict[str, t.Any], tmp_path: Path) ->
 
 
 def test_another_root(bench: Bench, evidence: dict[str, t.Any]) -> None:
-    real = Path(__file__).resolve().parents[3] / "plugins/module_utils/guest/amd_roots.py"
-    pem = real.read_text().split('"Milan": """\\\n')[1].split('"""')[0]
+    """Even a root of the same name and key is another root when it is not the pinned certificate."""
+    hierarchy = bench.platform.hierarchy
+    pss = padding.PSS(mgf=padding.MGF1(hashes.SHA384()), salt_length=48)
+    other = (
+        x509.CertificateBuilder(hierarchy.ark.issuer, hierarchy.ark.subject, hierarchy.ark.public_key(), 77)
+        .not_valid_before(hierarchy.ark.not_valid_before_utc)
+        .not_valid_after(hierarchy.ark.not_valid_after_utc)
+        .sign(hierarchy._ark_key, hashes.SHA384(), rsa_padding=pss)
+    )
     blocks = bench.one.chain.split("-----END CERTIFICATE-----\n")
-    chain = "-----END CERTIFICATE-----\n".join(blocks[:2]) + "-----END CERTIFICATE-----\n" + pem
+    chain = "-----END CERTIFICATE-----\n".join(blocks[:2]) + "-----END CERTIFICATE-----\n"
+    chain += other.public_bytes(serialization.Encoding.PEM).decode()
     evidence["IsolationInfo"]["Evidence"]["Proof"] = proof(bench.one.hardware, chain)
     refused(bench, evidence, "10.root")
 
