@@ -6,6 +6,7 @@ from __future__ import annotations
 import base64
 import os
 import re
+import stat
 import threading
 import time
 from collections.abc import Iterator
@@ -74,7 +75,11 @@ def _files(roots: list[Path]) -> Iterator[Path]:
             folders[:] = [name for name in folders if not os.path.ismount(os.path.join(folder, name))]
             for name in names:
                 path = Path(folder, name)
-                if path.is_file() and not path.is_symlink():
+                try:
+                    regular = stat.S_ISREG(path.lstat().st_mode)
+                except OSError:
+                    continue  # it is gone, or the device of a lab that was killed
+                if regular:
                     yield path
 
 

@@ -15,7 +15,7 @@ import time
 import typing as t
 from pathlib import Path
 
-from . import control
+from . import control, leftovers
 from .plan import Plan
 
 STATE = "lab.json"
@@ -43,7 +43,7 @@ def _plan(options: argparse.Namespace) -> Plan:
         late[name] = float(seconds)
     plan = Plan(
         directory=options.dir,
-        runtime=Path(tempfile.mkdtemp(prefix="skrsim-")),
+        runtime=Path(tempfile.mkdtemp(prefix=leftovers.PREFIX)),
         door=choose_door(options.door),
         vms=options.vms,
         seed=options.seed,
@@ -66,6 +66,8 @@ def up(options: argparse.Namespace) -> int:
         raise ValueError(f"a lab is already up in {options.dir}; take it down first with: skrsim down")
     if shutil.which("swtpm") is None:
         raise ValueError("the program swtpm is not installed; on Debian and Ubuntu: apt-get install swtpm")
+    for name in leftovers.sweep():
+        print(f"removed what the killed lab {name} had left", flush=True)
     plan = _plan(options)
     options.dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     plan.save(state)
@@ -87,7 +89,7 @@ def up(options: argparse.Namespace) -> int:
         print(text, flush=True)
     process.wait()
     sys.stderr.write(log.read_text(errors="replace")[-2000:])
-    shutil.rmtree(plan.runtime, ignore_errors=True)
+    leftovers.remove(plan.runtime)
     state.unlink()
     return 1
 
@@ -113,7 +115,7 @@ def down(options: argparse.Namespace) -> int:
             time.sleep(0.05)
     except control.ControlError as error:
         print(f"the lab's process is gone already ({error})")
-    shutil.rmtree(plan.runtime, ignore_errors=True)
+    leftovers.remove(plan.runtime)
     (options.dir / STATE).unlink()
     print(f"lab in {options.dir} is down")
     return 0

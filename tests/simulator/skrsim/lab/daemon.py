@@ -27,7 +27,7 @@ from ..core.world import UserIdentity, World
 from ..services.arm import seed
 from ..tee.platform import Platform
 from ..vtpm.vm import VirtualTpm
-from . import control, dns, forward, host, inventory, netns
+from . import control, dns, forward, host, inventory, leftovers, netns
 from .plan import LOCATION, OPERATOR, RESOURCE_GROUP, Plan
 
 OPERATOR_ROLES = ("Contributor", "User Access Administrator", "Key Vault Crypto Officer")
@@ -189,6 +189,7 @@ class Lab:
         made.prepare(address, tpm.event_log, (ssh / "id.pub").read_text(), self.platform.amd_root_pem)
         made.start(namespace, self.running.bundle, [self.plan.directory, self.plan.runtime], visible)
         self.closing.callback(made.stop)
+        leftovers.note_host(self.plan.runtime, made.pid)
         self._running_hosts.append(made)
         server, port = self.running.call(forward.forward(network.core, address, 22))
         self.closing.callback(lambda: self.running.loop.call_soon_threadsafe(server.close))
@@ -319,6 +320,7 @@ def _banner(port: int) -> bool:
 
 def main(state: str) -> int:
     plan = Plan.load(Path(state))
+    leftovers.note_lab(plan.runtime)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_arguments: stop.set())

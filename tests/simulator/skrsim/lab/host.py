@@ -149,6 +149,11 @@ class Host:
                 command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
             )
 
+    @property
+    def pid(self) -> int:
+        """The process that keeps the host's namespaces; 0 before the start."""
+        return self._process.pid if self._process else 0
+
     def failure(self) -> str | None:
         """Why the host ended, or None while it runs."""
         if self._process is None or self._process.poll() is None:

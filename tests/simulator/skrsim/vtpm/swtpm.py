@@ -24,7 +24,8 @@ class SwTpm:
         state.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._path.unlink(missing_ok=True)
         command = ["swtpm", "socket", "--tpm2", "--tpmstate", f"dir={state}", "--flags", "not-need-init,startup-clear"]
-        command += ["--server", f"type=unixio,path={self._path}"]
+        # --terminate: when the lab's process is killed its end of the socket closes, and the TPM ends with it.
+        command += ["--server", f"type=unixio,path={self._path}", "--terminate"]
         with (self.directory / "swtpm.log").open("ab") as log:
             self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         self._socket = self._connect()
