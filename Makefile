@@ -6,12 +6,12 @@ export ANSIBLE_COLLECTIONS_PATH := $(CURDIR)/.collections
 export ANSIBLE_CONFIG := $(CURDIR)/tests/demo/ansible.cfg
 export SKRSIM_DIR := $(CURDIR)/.lab
 
-.PHONY: help demo lab test unit check sanity bench docs clean
+.PHONY: help demo lab test bench fuzz docs agent clean
 
 help:
 	@printf '%s\n' 'make demo   the whole job in the lab: five VMs, three hold the key, one is refused, one waits for its grant' \
 	  'make lab    the same lab, left up to look around' 'make test   every check and test' \
-	  'make bench  counted costs' 'make docs   regenerate role READMEs and the reason codes' 'make clean  remove every trace'
+	  'make bench  counted costs' 'make fuzz   parsers against arbitrary input' 'make agent  pack the guest agent azure-skr into .build' 'make docs   regenerate role READMEs and the reason codes' 'make clean  remove every trace'
 
 demo:
 	@tests/tools/environment.sh lab
@@ -28,6 +28,15 @@ test:
 bench:
 	@tests/tools/environment.sh lab
 	@python tests/benchmarks/bench.py
+
+fuzz:
+	@tests/tools/environment.sh test
+	@python -m pytest tests/fuzz
+
+agent:
+	@tests/tools/environment.sh lab
+	@python -m ansible_collections.confidential.azure_skr.plugins.module_utils.agent_archive .build/azure-skr
+	@echo .build/azure-skr
 
 docs:
 	@tests/tools/environment.sh test

@@ -68,6 +68,31 @@ options:
     description:
       - File on the controller with the key release policy in JSON.
     type: path
+  accepted_findings:
+    description:
+      - Findings of the lint that are accepted, by code, each with its justification in words. They and their justification stand
+        in the result (RV(lint)).
+    version_added: 0.2.0
+    type: dict
+    default: {}
+  lint_fail_on:
+    description:
+      - From which severity of a finding on O(release_policy) the module refuses, before anything is changed.
+    version_added: 0.2.0
+    type: str
+    choices: [error, warning, info, never]
+    default: error
+  immutable:
+    description:
+      - Make the release policy immutable. B(This can never be undone.) Needs O(confirm_immutable) as well.
+    version_added: 0.2.0
+    type: bool
+  confirm_immutable:
+    description:
+      - The second word for O(immutable).
+    version_added: 0.2.0
+    type: bool
+    default: false
   enabled:
     description:
       - Whether the latest version is enabled. A disabled version is not released.
@@ -96,6 +121,10 @@ options:
     choices: [fail, recover, purge]
     default: fail
 seealso:
+  - plugin: confidential.azure_skr.release_policy
+    plugin_type: filter
+  - plugin: confidential.azure_skr.policy_lint
+    plugin_type: filter
   - name: Secure Key Release with Azure Key Vault
     description: The feature as Microsoft documents it.
     link: https://learn.microsoft.com/azure/confidential-computing/concept-skr-attestation
@@ -121,6 +150,23 @@ EXAMPLES = r"""
               equals: sevsnpvm
             - claim: x-ms-isolation-tee.x-ms-compliance-status
               equals: azure-compliant-cvm
+            - claim: x-ms-isolation-tee.x-ms-sevsnpvm-is-debuggable
+              equals: false
+    accepted_findings:
+      satisfied_by_any_tenant: The release permission is granted to our own VMs alone.
+
+- name: A key bound to two VMs, its policy built from named parameters
+  confidential.azure_skr.exportable_key:
+    vault_uri: https://kv-web-prod.vault.azure.net
+    key_name: tls-key
+    release_policy: "{{ parameters | confidential.azure_skr.release_policy }}"
+  vars:
+    parameters:
+      authority: https://sharedweu.weu.attest.azure.net
+      tee_type: sevsnpvm
+      vm_unique_ids:
+        - 0f3b1a52-6c1c-4d8b-9b6e-0a1b2c3d4e5f
+        - 1a2b3c4d-5e6f-4a5b-8c7d-9e0f1a2b3c4d
 
 - name: A new version with the same policy
   confidential.azure_skr.exportable_key:
@@ -147,6 +193,12 @@ versions:
   type: list
   elements: dict
   returned: when the key exists
+lint:
+  description:
+    - Findings on O(release_policy); C(code), C(severity), C(path) in the policy, C(message), C(accepted) and C(justification).
+  type: list
+  elements: dict
+  returned: success
 public_key_pem:
   description: The public half.
   type: str
@@ -179,7 +231,7 @@ import typing as t
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.confidential.azure_skr.plugins.module_utils import skin
-from ansible_collections.confidential.azure_skr.plugins.module_utils.azure import key
+from ansible_collections.confidential.azure_skr.plugins.module_utils.azure import key, key_policy
 from ansible_collections.confidential.azure_skr.plugins.module_utils.azure.arguments import azure_argument_spec
 from ansible_collections.confidential.azure_skr.plugins.module_utils.azure.clients import connection
 from ansible_collections.confidential.azure_skr.plugins.module_utils.policy.failure import SkrFailure
@@ -217,6 +269,10 @@ def main() -> None:
         },
         "release_policy": {"type": "dict"},
         "release_policy_file": {"type": "path"},
+        "accepted_findings": {"type": "dict", "default": {}},
+        "lint_fail_on": {"type": "str", "choices": ["error", "warning", "info", "never"], "default": "error"},
+        "immutable": {"type": "bool"},
+        "confirm_immutable": {"type": "bool", "default": False},
         "enabled": {"type": "bool"},
         "not_before": {"type": "str"},
         "expires_on": {"type": "str"},
@@ -232,13 +288,25 @@ def main() -> None:
     options = module.params
 
     def run() -> t.Dict[str, t.Any]:
-        names = ("vault_uri", "key_type", "key_size", "curve", "enabled", "tags", "rotate", "deleted_action")
+        names = (
+            "vault_uri",
+            "key_type",
+            "key_size",
+            "curve",
+            "enabled",
+            "tags",
+            "rotate",
+            "deleted_action",
+            "immutable",
+        )
         wanted = key.Wanted(
             name=options["key_name"],
             release_policy=policy_from(options),
             key_ops=tuple(options["key_ops"]) if options["key_ops"] is not None else None,
             not_before=key.parse_time("not_before", options["not_before"]),
             expires_on=key.parse_time("expires_on", options["expires_on"]),
+            confirm_immutable=options["confirm_immutable"],
+            lint=key_policy.Lint(options["lint_fail_on"], options["accepted_findings"]),
             **{name: options[name] for name in names},
         )
         return key.ensure(connection(options), wanted, module.check_mode)

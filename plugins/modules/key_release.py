@@ -60,10 +60,12 @@ options:
     description:
       - The release policy of the key, if known. It is evaluated over this VM's claims before the vault is asked (see O(preflight)),
         and explains a refusal, which the vault does not.
+      - Without it the live policy is read for this, where the VM's identity has the permission to get the key; the release permission
+        alone is enough to release, not to read.
     type: dict
   preflight:
     description:
-      - V(required) stops before the vault is asked when O(release_policy) is not met, V(advise) returns the verdict and goes on,
+      - V(required) stops before the release when the policy is known and not met, V(advise) returns the verdict and goes on,
         V(off) evaluates nothing beforehand.
     type: str
     choices: [required, advise, 'off']
@@ -184,9 +186,12 @@ authority:
   type: str
   returned: success
 preflight:
-  description: The verdict over O(release_policy), with failing conditions and near misses.
+  description:
+    - The verdict over the release policy; C(source) says whether the policy was given, live or unreadable, C(policy_sha256) is the digest
+      of its meaning, C(satisfied), C(reason), C(failing) and C(near_misses) are the verdict, and C(trace) has every condition of every branch.
+    - Where no policy could be read, C(remarks) tells what in this VM's claims often makes policies fail.
   type: dict
-  returned: when O(release_policy) was evaluated
+  returned: when O(preflight) is not V(off)
 evidence:
   description: Public facts about this VM from its evidence.
   type: dict

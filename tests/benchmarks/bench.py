@@ -11,6 +11,7 @@ import shutil
 import statistics
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +85,7 @@ def module_start(made: Lab) -> list[dict[str, Any]]:
         "vault_uri": "https://kv-skr-bench-6.vault.azure.net",
         "key_name": made.variables["skr_key_name"],
         "release_policy": made.variables["skr_release_policy"],
+        "accepted_findings": made.variables["skr_accepted_findings"],
     }
     pair = [
         {"name": "ping", "ansible.builtin.ping": {}},
@@ -106,10 +108,67 @@ def module_start(made: Lab) -> list[dict[str, Any]]:
     return [measure("module_start.ratio_to_ping", round(statistics.median(ratios), 2), "ratio", 4)]
 
 
+POLICY = """\
+import json, sys, time
+from azure_skr.policy import evaluate, model
+from unit.policy import tokens
+claim = lambda path, value: {"claim": path, "equals": value}
+tee = "x-ms-isolation-tee"
+near = [claim("x-ms-compliance-status", "azure-compliant-cvm"), claim("SecureBoot", True), claim(f"{tee}.vmuniqueid", "x")]
+good = [claim(f"{tee}.x-ms-attestation-type", "sevsnpvm"), claim(f"{tee}.x-ms-sevsnpvm-is-debuggable", False)]
+rules = [{"authority": tokens.ISSUER, "allOf": [*good, *near, claim("jti", str(n))]} for n in range(10)]
+policy, claims = model.parse({"version": "1.0.0", "anyOf": rules}), tokens.snp()
+times = []
+for _round in range(300):
+    start = time.perf_counter()
+    evaluate.evaluate(policy, claims).as_dict()
+    times.append(time.perf_counter() - start)
+print(sorted(times)[len(times) // 2] * 1000)
+"""
+
+
+def policy_costs() -> list[dict[str, Any]]:
+    """Evaluation with trace (ten branches, none met, every one with near misses); and the import of the rooms that a
+    release needs, and of all.
+    """
+    OUTPUT.mkdir(exist_ok=True)
+    package = OUTPUT / "azure_skr"
+    package.unlink(missing_ok=True)
+    package.symlink_to(ROOT / "plugins" / "module_utils")
+    env = environment() | {"PYTHONPATH": f"{OUTPUT}:{ROOT / 'tests'}"}
+
+    def run(*words: str) -> str:
+        done = subprocess.run([sys.executable, *words], check=True, capture_output=True, text=True, env=env)
+        return done.stdout
+
+    def seconds(code: str) -> float:
+        start = time.perf_counter()
+        run("-c", code)
+        return time.perf_counter() - start
+
+    def more(rooms: str) -> float:
+        """Milliseconds over an empty interpreter, medians of pairs in turn."""
+        pairs = [(seconds("pass"), seconds(f"from azure_skr.policy import {rooms}")) for _round in range(15)][1:]
+        empty, whole = (statistics.median(times) for times in zip(*pairs, strict=True))
+        return round((whole - empty) * 1000, 1)
+
+    needed = "canonical, compare, evaluate, failure, messages, model, notable, reasons"
+    imports = [
+        measure("policy.import_ms", more(needed), "ms over an empty interpreter", 15),
+        measure("policy.import_all_ms", more(f"{needed}, build, explain, lint"), "ms over an empty interpreter", 25),
+    ]
+    evaluated = float(run("-c", POLICY))
+    package.unlink()
+    return [
+        measure("policy.evaluate_ms", round(evaluated, 3), "ms, 10 branches", 1),
+        *imports,
+    ]
+
+
 def main() -> int:
     with lab("--vms", "6", "--door", "local") as made:
-        results = [*site_costs(made), *release_costs(made), *module_start(made)]
-    order = ["release.", "site.", "module_start."]
+        results = [*site_costs(made), *release_costs(made), *module_start(made), *policy_costs()]
+    order = ["release.", "site.", "module_start.", "policy."]
     results.sort(key=lambda row: next(place for place, start in enumerate(order) if row["name"].startswith(start)))
     OUTPUT.mkdir(exist_ok=True)
     (OUTPUT / "results.json").write_text(json.dumps(results, indent=2) + "\n")

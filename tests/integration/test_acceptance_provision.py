@@ -45,7 +45,7 @@ def test_first_set_up_then_no_change(local_lab: Lab) -> None:
         key_name="app-key",
         release_policy=release_policy(),
     )
-    assert stored["anyOf"][0]["allOf"][1]["equals"] == "false" and not again["changed"]
+    assert stored["anyOf"][0]["allOf"][3]["equals"] == "false" and not again["changed"]
 
 
 def test_check_mode_writes_nothing_and_shows_the_plan(local_lab: Lab) -> None:

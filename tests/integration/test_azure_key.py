@@ -240,8 +240,8 @@ def test_immutable_policy(local_lab: Lab, vault: str) -> None:
     assert not ensure(local_lab, vault, "frozen", release_policy=policy)["changed"]
     policy["anyOf"][0]["allOf"].pop()
     result = ensure(local_lab, vault, "frozen", release_policy=policy)
-    assert result["failed"] and result["reason"] == "policy_immutable" and "secureboot" in result["msg"]
-    assert result["facts"]["differences"] and local_lab.writes(mark) == []
+    assert result["failed"] and result["reason"] == "policy_immutable" and "is-debuggable" in result["msg"]
+    assert result["facts"]["changes"] and local_lab.writes(mark) == []
 
 
 def test_without_subscription_the_service_tells_the_sku(local_lab: Lab) -> None:

@@ -12,6 +12,7 @@ import json
 import os
 import typing as t
 
+from ..policy import messages
 from ..policy.failure import SkrFailure
 from . import credentials
 
@@ -111,6 +112,42 @@ class Connection:
 
         return self._once(f"keys {vault_uri}", make)
 
+    def get(self, path: str, api_version: str, what: str) -> t.Dict[str, t.Any]:
+        """One document of Azure Resource Manager for which there is no well-kept SDK; on the same transport and rules."""
+
+        def make() -> t.Any:
+            try:
+                from azure.core.pipeline import policies
+                from azure.mgmt.core import ARMPipelineClient
+                from azure.mgmt.core.policies import ARMChallengeAuthenticationPolicy
+            except ImportError as error:
+                raise credentials.library_missing("azure-mgmt-core") from error
+            transport = self._transport()
+            chain = [
+                policies.RequestIdPolicy(),
+                policies.UserAgentPolicy(transport.pop("user_agent")),
+                policies.ProxyPolicy(transport.pop("proxies", None)),
+                policies.RetryPolicy(),
+                ARMChallengeAuthenticationPolicy(self.credential, self.login.cloud.scope),
+            ]
+            return ARMPipelineClient(self.login.cloud.resource_manager, policies=chain, **transport)
+
+        client = self._once("resource manager", make)
+        with errors(what):
+            from azure.core.exceptions import HttpResponseError, map_error
+            from azure.core.exceptions import ResourceNotFoundError as NotFound
+            from azure.core.rest import HttpRequest
+            from azure.mgmt.core.exceptions import ARMErrorFormat
+
+            request = HttpRequest(
+                "GET", f"{self.login.cloud.resource_manager}{path}", params={"api-version": api_version}
+            )
+            response = client.send_request(request)
+            if response.status_code != 200:
+                map_error(response.status_code, response, {404: NotFound})
+                raise HttpResponseError(response=response, error_format=ARMErrorFormat)
+            return t.cast(t.Dict[str, t.Any], response.json())
+
     def caller(self) -> t.Dict[str, t.Any]:
         """Claims of the caller's own token: ``oid`` and ``tid`` are what is read of it."""
 
@@ -206,28 +243,14 @@ def refusal(what: str, error: t.Any) -> SkrFailure:
         "request_id": headers.get("x-ms-request-id"),
     }
     text = message[:300] or type(error).__name__
-    skr = message.partition(":")[0]
-    reasons = {
-        "AKV.SKR.1001": "vault_sku",
-        "AKV.SKR.1003": "key_not_exportable",
-        "AKV.SKR.1004": "policy_missing",
-        "AKV.SKR.1005": "policy_on_plain_key",
-        "AKV.SKR.1006": "key_type_software",
-        "AKV.SKR.1020": "policy_immutable",
-        "AuthorizationFailed": "authorization_failed",
-        "LinkedAuthorizationFailed": "authorization_failed",
-        "PrincipalNotFound": "principal_not_found",
-        "VaultAlreadyExists": "vault_name_taken",
-        "ObjectIsDeletedButRecoverable": "deleted_recoverable",
-        "ForbiddenByFirewall": "vault_firewall",
-        "ForbiddenByConnection": "vault_firewall",
-        "ForbiddenByRbac": "permission_missing",
-        "ForbiddenByPolicy": "permission_missing",
-        "AccessDenied": "permission_missing",
-    }
-    reason = reasons.get(skr) or reasons.get(inner) or reasons.get(code)
-    if code == "ConflictError" and "deleted state" in message:
-        reason = "vault_name_taken"  # the code alone is also that of two writes at once
+    codes = [one for one in (code, inner) if one]
+    # The status of a failed long-running operation is that of the last poll: 200, which says nothing.
+    decoded = messages.decode(message, "vault", status, codes) or messages.decode(message, "arm", status, codes)
+    if decoded is None and status == 200:
+        decoded = messages.decode(message, "arm", None, codes) if codes else None
+    reason = decoded.reason if decoded else None
+    if decoded:
+        facts.update({name: value for name, value in decoded.facts.items() if name not in facts})
     if reason is None:
         reason = {
             404: "resource_not_found",

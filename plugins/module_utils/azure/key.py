@@ -6,19 +6,19 @@
 
 from __future__ import annotations
 
-import base64
 import dataclasses
 import datetime
-import hashlib
 import re
 import time
 import typing as t
 
 from ..policy import canonical, compare, model
 from ..policy.failure import SkrFailure
+from . import key_policy
 from . import vault as vaults
 from .clients import ONCE, SAFE_TO_REPEAT, Connection, errors, service_code
 from .plan import Plan, text_tags
+from .public_key import public_key
 
 CONTENT_TYPE = "application/json; charset=utf-8"
 DEFAULT_SIZE, DEFAULT_CURVE = 3072, "P-256"
@@ -44,6 +44,9 @@ class Wanted:
     tags: t.Optional[t.Dict[str, str]] = None
     rotate: bool = False
     deleted_action: str = "fail"
+    immutable: t.Optional[bool] = None
+    confirm_immutable: bool = False
+    lint: key_policy.Lint = key_policy.Lint()
 
 
 def parse_time(option: str, text: t.Optional[str]) -> t.Optional[int]:
@@ -67,6 +70,7 @@ def parse_time(option: str, text: t.Optional[str]) -> t.Optional[int]:
 def ensure(connection: Connection, wanted: Wanted, check_mode: bool) -> t.Dict[str, t.Any]:
     """Make, update or rotate the key; returns the module's result. Raises SkrFailure."""
     policy = check(wanted)
+    findings = key_policy.review(policy, wanted.immutable, wanted.confirm_immutable, wanted.lint)
     wanted = dataclasses.replace(wanted, tags=text_tags(wanted.tags))
     client = connection.keys(wanted.vault_uri)
     found = get(client, wanted, connection, check_mode)
@@ -87,6 +91,7 @@ def ensure(connection: Connection, wanted: Wanted, check_mode: bool) -> t.Dict[s
     if found is not None:
         result.update(facts(found))
         result["versions"] = versions(client, wanted.name)
+    result["lint"], result["warnings"] = key_policy.told(findings, wanted.immutable)
     return {**result, "key_name": wanted.name, "vault_uri": wanted.vault_uri.rstrip("/")}
 
 
@@ -210,14 +215,28 @@ def plan_key(wanted: Wanted, policy: t.Optional[model.Policy], found: t.Optional
     live = _parsed(now["release_policy"])
     if policy is not None and (live is None or not compare.equal(policy, live)):
         if now["immutable"]:
-            changes = compare.differences(policy, live) if live else ["the live policy does not follow the grammar"]
+            changes = compare.changes(policy, live) if live else []
+            told = [change.message for change in changes] or ["the live policy does not follow the grammar"]
             raise SkrFailure(
                 "policy_immutable",
-                f"The release policy of {wanted.name} is immutable and differs: {'; '.join(changes)}.",
-                {"differences": changes},
+                f"The release policy of {wanted.name} is immutable and differs: {'; '.join(told)}.",
+                {"changes": [change.as_dict() for change in changes]},
             )
         body["release_policy"] = canonical.dump(policy)
         after["release_policy"] = canonical.as_dict(policy)
+    if wanted.immutable is False and now["immutable"]:
+        raise SkrFailure(
+            "policy_immutable", f"The release policy of {wanted.name} is immutable; that can never be undone."
+        )
+    if wanted.immutable and not now["immutable"]:
+        # Immutability is a member of the policy, so the policy goes along, the live one where none is given.
+        chosen = policy or live
+        if chosen is None:
+            raise SkrFailure(
+                "policy_missing", f"The live release policy of {wanted.name} cannot be read; give release_policy."
+            )
+        body["release_policy"] = canonical.dump(chosen)
+        body["immutable"] = after["immutable"] = True
     for member in ("enabled", "not_before", "expires_on", "tags"):
         value = getattr(wanted, member)
         if value is not None and value != now[member]:
@@ -258,6 +277,7 @@ def _creation(wanted: Wanted, policy: model.Policy) -> t.Dict[str, t.Any]:
         "key_ops": sorted(wanted.key_ops or ()),
         "tags": wanted.tags or {},
         "release_policy": canonical.as_dict(policy),
+        "immutable": bool(wanted.immutable),
     }
 
 
@@ -317,10 +337,11 @@ def apply(client: t.Any, wanted: Wanted, plan: Plan) -> t.Any:
         return client.get_key(name)
 
 
-def _policy(text: str) -> t.Any:
+def _policy(text: str, immutable: bool) -> t.Any:
     from azure.keyvault.keys import KeyReleasePolicy
 
-    return KeyReleasePolicy(text.encode("ascii"), content_type=CONTENT_TYPE)
+    # Immutability that is not wanted is left out, not sent as false.
+    return KeyReleasePolicy(text.encode("ascii"), content_type=CONTENT_TYPE, immutable=immutable or None)
 
 
 def _create(client: t.Any, wanted: Wanted, after: t.Mapping[str, t.Any]) -> t.Any:
@@ -328,7 +349,7 @@ def _create(client: t.Any, wanted: Wanted, after: t.Mapping[str, t.Any]) -> t.An
 
     options: t.Dict[str, t.Any] = {
         "exportable": True,
-        "release_policy": _policy(canonical.dump(model.parse(after["release_policy"]))),
+        "release_policy": _policy(canonical.dump(model.parse(after["release_policy"])), after["immutable"]),
         "enabled": after["enabled"],
         "not_before": _moment(wanted.not_before),
         "expires_on": _moment(wanted.expires_on),
@@ -350,7 +371,7 @@ def _create(client: t.Any, wanted: Wanted, after: t.Mapping[str, t.Any]) -> t.An
 
 def _update(client: t.Any, name: str, body: t.Dict[str, t.Any]) -> None:
     if "release_policy" in body:
-        body["release_policy"] = _policy(body["release_policy"])
+        body["release_policy"] = _policy(body["release_policy"], body.pop("immutable", False))
     for member in ("not_before", "expires_on"):
         if member in body:
             body[member] = _moment(body[member])
@@ -362,33 +383,6 @@ def facts(found: t.Any) -> t.Dict[str, t.Any]:
     shown = describe(found)
     public = public_key(found.key)
     return {"kid": found.id, "key_version": found.properties.version, "key": shown, **public}
-
-
-def public_key(jwk: t.Any) -> t.Dict[str, str]:
-    """PEM and fingerprint (SHA-256 of the DER SubjectPublicKeyInfo, hex) of a JSON Web Key."""
-    from cryptography.hazmat.primitives import serialization
-    from cryptography.hazmat.primitives.asymmetric import ec, rsa
-
-    key: t.Any
-    if jwk.n:
-        key = rsa.RSAPublicNumbers(int.from_bytes(jwk.e, "big"), int.from_bytes(jwk.n, "big")).public_key()
-    else:
-        curves: t.Dict[str, t.Callable[[], ec.EllipticCurve]] = {
-            "P-256": ec.SECP256R1,
-            "P-256K": ec.SECP256K1,
-            "P-384": ec.SECP384R1,
-            "P-521": ec.SECP521R1,
-        }
-        curve = curves[str(getattr(jwk.crv, "value", jwk.crv))]()
-        key = ec.EllipticCurvePublicNumbers(
-            int.from_bytes(jwk.x, "big"), int.from_bytes(jwk.y, "big"), curve
-        ).public_key()
-    form = serialization.PublicFormat.SubjectPublicKeyInfo
-    der = key.public_bytes(serialization.Encoding.DER, form)
-    text = base64.b64encode(der).decode("ascii")
-    lines = "\n".join(text[start : start + 64] for start in range(0, len(text), 64))
-    pem = f"-----BEGIN PUBLIC KEY-----\n{lines}\n-----END PUBLIC KEY-----\n"
-    return {"public_key_pem": pem, "public_key_sha256": hashlib.sha256(der).hexdigest()}
 
 
 def versions(client: t.Any, name: str) -> t.List[t.Dict[str, t.Any]]:

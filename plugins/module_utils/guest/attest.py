@@ -68,11 +68,10 @@ class Session:
     tpm: Tpm
     http: Http
     imds: imds_room.Imds
-    _local: Http
 
     def counts(self) -> t.Dict[str, int]:
         return {
-            "http_requests": self.http.count + self._local.count,
+            "http_requests": self.http.count + self.imds.count,
             "tpm_commands": self.tpm.commands,
             "device_opens": self.tpm.opens,
             "create_primary": self.tpm.created,
@@ -130,10 +129,16 @@ def session(guest: Guest) -> t.Iterator[Session]:
     """Open the TPM once for a whole job. Options are checked before it is opened. Raises SkrFailure."""
     maa.authority(guest.attestation_url)
     guest.extra_roots()
-    http = Http(guest.ca_path, guest.https_proxy)
-    local = Http(local=True, timeout=(5.0, 30.0))
+    http, imds = clients(guest)
     with open_tpm(guest.tpm_device, guest.tpm_timeout) as tpm:
-        yield Session(guest, tpm, http, imds_room.Imds(local, guest.imds_endpoint), local)
+        yield Session(guest, tpm, http, imds)
+
+
+def clients(guest: Guest) -> t.Tuple[Http, imds_room.Imds]:
+    """The client for services and the one for the metadata service, which never uses a proxy."""
+    return Http(guest.ca_path, guest.https_proxy), imds_room.Imds(
+        Http(local=True, timeout=(5.0, 30.0)), guest.imds_endpoint
+    )
 
 
 def info(guest: Guest, payload: t.Optional[t.Mapping[str, str]]) -> t.Dict[str, t.Any]:

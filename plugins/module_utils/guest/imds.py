@@ -38,6 +38,11 @@ class Imds:
     def __init__(self, http: Http, endpoint: str = ENDPOINT) -> None:
         self._http, self._endpoint = http, endpoint.rstrip("/")
 
+    @property
+    def count(self) -> int:
+        """Requests sent so far."""
+        return self._http.count
+
     def token(self, resource: str, identity: Identity) -> str:
         """An access token of a managed identity for a resource such as https://vault.azure.net.
 

@@ -14,7 +14,7 @@ import tempfile
 import time
 import typing as t
 
-from ..policy.compare import authority_key
+from ..policy.authority import key as authority_key
 from ..policy.failure import SkrFailure
 from . import crypto, der
 from .akcert import iso

@@ -10,10 +10,12 @@ release refusals as published in issue reports. Texts are only read where the se
 
 from __future__ import annotations
 
+import base64
 import re
 import typing as t
 from urllib.parse import urlsplit
 
+from ..policy import messages, model
 from ..policy.failure import SkrFailure
 from .http import SERVER_ERRORS, Http, Reply, Retry, service_address
 
@@ -86,66 +88,87 @@ def release(http: Http, key: KeyId, access_token: str, attestation_token: str, a
     return value
 
 
+def live_policy(http: Http, key: KeyId, access_token: str) -> t.Optional[model.Policy]:
+    """The key's release policy as it is; None where this identity may release the key but not read it.
+
+    Raises SkrFailure as for a release; ``policy_invalid`` where the live policy is beyond our grammar.
+    """
+    reply = http.request(
+        "the vault",
+        "GET",
+        f"{key.vault}/keys/{key.name}",
+        _RETRY,
+        headers={"Authorization": f"Bearer {access_token}", "Accept": "application/json"},
+        params={"api-version": API_VERSION},
+    )
+    if reply.status != 200:
+        failure = refusal(reply, key)
+        if failure.reason == "permission_missing":
+            return None
+        raise failure
+    stored = reply.json().get("release_policy")
+    data = stored.get("data") if isinstance(stored, dict) else None
+    if not isinstance(data, str):
+        raise SkrFailure(
+            "key_not_exportable", f"{key.kid} has no release policy, so it is not exportable.", {"kid": key.kid}
+        )
+    try:
+        text = base64.urlsafe_b64decode(data + "=" * (-len(data) % 4))
+    except ValueError as error:
+        raise SkrFailure("policy_invalid", f"The live release policy of {key.kid} is not base64url.") from error
+    return model.parse(text)
+
+
 def refusal(reply: Reply, key: KeyId) -> SkrFailure:
-    """The failure that stands for an error answer of the vault."""
+    """The failure that stands for an error answer of the vault: reason by the decoder's table, words by us."""
     error = reply.json().get("error")
     error = error if isinstance(error, dict) else {}
     inner = error.get("innererror")
-    code = str(inner.get("code", "")) if isinstance(inner, dict) else ""
+    code, inner_code = str(error.get("code", "")), str(inner.get("code", "")) if isinstance(inner, dict) else ""
     text = str(error.get("message", ""))[:1000]
+    decoded = messages.decode(text, "vault", reply.status, [one for one in (code, inner_code) if one])
+    fallback = {400: "release_bad_request", 401: "vault_token_rejected", 404: "key_not_found"}
+    reason = decoded.reason if decoded else fallback.get(reply.status, "service_error")
     facts = {
+        **(decoded.facts if decoded else {}),
         "status": reply.status,
-        "code": str(error.get("code", "")),
-        "inner_code": code,
+        "code": code,
+        "inner_code": inner_code,
         "message": text,
         "request_id": reply.request_id,
         "kid": key.kid,
     }
-    if "non-exportable" in text.lower():  # met with 400 and, by analogy with a disabled key, with 403
-        return SkrFailure("key_not_exportable", f"{key.kid} is not exportable.", facts)
-    if reply.status == 403:
-        return _forbidden(code, text, facts, key)
-    if reply.status == 401:
-        return SkrFailure("vault_token_rejected", f"{key.host} refused the access token: {text}", facts)
-    if reply.status == 404:
-        return SkrFailure("key_not_found", f"{key.kid} does not exist: {text}", facts)
-    if reply.status == 429:
-        return SkrFailure("throttled", f"{key.host} is throttling, also on repetition: {text}", facts)
-    if reply.status == 400:
-        return SkrFailure("release_bad_request", f"{key.host} refused the request as malformed: {text}", facts)
-    return SkrFailure("service_error", f"{key.host} answered {reply.status}: {text}", facts)
+    if reason == "permission_missing":
+        return _no_permission(inner_code, facts, key)
+    if reason == "policy_not_met":
+        facts["security_event"] = True
+    if reason == "vault_firewall":
+        facts.setdefault("address", "not told")
+    sentences = {
+        "key_not_exportable": f"{key.kid} is not exportable.",
+        "vault_token_rejected": f"{key.host} refused the access token: {text}",
+        "key_not_found": f"{key.kid} does not exist: {text}",
+        "throttled": f"{key.host} is throttling, also on repetition: {text}",
+        "release_bad_request": f"{key.host} refused the request as malformed: {text}",
+        "policy_not_met": f"{key.host} says: {text}",
+        "attestation_not_verified": f"{key.host} could not verify the attestation token.",
+        "vault_firewall": f"The network rules of {key.host} refuse this VM (address {facts.get('address')}).",
+        "key_disabled": f"{key.kid} is disabled.",
+        "service_error": f"{key.host} answered {reply.status}: {text}",
+    }
+    return SkrFailure(reason, sentences.get(reason, f"{key.host} refused: {text}"), facts)
 
 
-def _forbidden(code: str, text: str, facts: t.Dict[str, t.Any], key: KeyId) -> SkrFailure:
-    lower = text.lower()
-    if "does not meet key release policy" in lower:
-        return SkrFailure("policy_not_met", f"{key.host} says: {text}", {**facts, "security_event": True})
-    if "attestation statement cannot be verified" in lower:
-        return SkrFailure("attestation_not_verified", f"{key.host} could not verify the attestation token.", facts)
-    if code in ("ForbiddenByFirewall", "ForbiddenByConnection") or "client address is not authorized" in lower:
-        address = re.search(r"Client address: (\S+)", text)
-        found = address.group(1) if address else "not told"
-        return SkrFailure(
-            "vault_firewall",
-            f"The network rules of {key.host} refuse this VM (address {found}).",
-            {**facts, "address": found},
-        )
-    if code == "ForbiddenByRbac":
-        principal = re.search(r"oid=([0-9a-fA-F-]{36})", text)
-        who = principal.group(1) if principal else "the VM's identity"
+def _no_permission(inner_code: str, facts: t.Dict[str, t.Any], key: KeyId) -> SkrFailure:
+    who = str(facts.setdefault("principal_id", "the VM's identity"))
+    if inner_code == "ForbiddenByRbac":
         return SkrFailure(
             "permission_missing",
             f"Principal {who} lacks the role '{RBAC_ROLE}' on {key.kid}, or the assignment is not effective yet.",
-            {**facts, "principal_id": who, "role": RBAC_ROLE, "model": "rbac"},
+            {**facts, "role": RBAC_ROLE, "model": "rbac"},
         )
-    if "does not have keys release permission" in lower:
-        principal = re.search(r"oid=([0-9a-fA-F-]{36})", text)
-        who = principal.group(1) if principal else "the VM's identity"
-        return SkrFailure(
-            "permission_missing",
-            f"Principal {who} lacks the key permission 'release' in the access policies of {key.host}.",
-            {**facts, "principal_id": who, "permission": "release", "model": "access_policy"},
-        )
-    if code == "KeyDisabled" or "disabled key" in lower:
-        return SkrFailure("key_disabled", f"{key.kid} is disabled.", facts)
-    return SkrFailure("service_error", f"{key.host} refused: {text}", facts)
+    return SkrFailure(
+        "permission_missing",
+        f"Principal {who} lacks the key permission 'release' in the access policies of {key.host}.",
+        {**facts, "permission": "release", "model": "access_policy"},
+    )

@@ -8,8 +8,8 @@ The steps, in order; each is a room of its own:
 
 1. Check every option and the destination, before anybody is asked.
 2. Attest this VM.
-3. Pre-flight: evaluate the release policy over the token's claims, where the policy is known.
-4. Get an access token from the metadata service.
+3. Get an access token from the metadata service.
+4. Pre-flight: evaluate the release policy, given or live, over the token's claims.
 5. Ask the vault; wait while a new grant takes effect, if the caller wants to.
 6. Verify the signed answer and its binding to this request.
 7. Unwrap the key in the TPM and compare it with the public key in the answer.
@@ -24,9 +24,9 @@ import os
 import time
 import typing as t
 
-from ..policy import evaluate, model
+from ..policy import model
 from ..policy.failure import SkrFailure
-from . import attest, deliver, jws, keyvault, unwrap
+from . import attest, deliver, jws, keyvault, preflight, unwrap
 from .akcert import iso
 from .evidence import b64u
 from .http import ca_bundle
@@ -58,13 +58,19 @@ def release(guest: attest.Guest, wanted: Wanted, check_mode: bool = False) -> t.
     policy = model.parse(wanted.release_policy) if wanted.release_policy else None
     place = deliver.check(wanted.target)
     with attest.session(guest) as job:
-        # 2, 3
+        # 2
         attestation = job.attest(wanted.client_payload)
-        verdict = _preflight(policy, attestation, wanted.preflight)
-        # 4
+        known = preflight.Known(policy, "given" if policy else None)
+        if policy is not None and wanted.preflight != "off":
+            known.check(attestation.claims, attestation.authority, wanted.preflight)
+        # 3
         access_token = job.imds.token(key.audience, wanted.identity)
+        # 4
+        if policy is None and wanted.preflight != "off":
+            known.read(job.http, key, access_token)
+            known.check(attestation.claims, attestation.authority, wanted.preflight)
         # 5, 6
-        exchange = _Exchange(job, wanted, key, policy, attestation, access_token)
+        exchange = _Exchange(job, wanted, key, known, attestation, access_token)
         answer = exchange.run()
         # 7
         material = bytearray(
@@ -94,39 +100,11 @@ def release(guest: attest.Guest, wanted: Wanted, check_mode: bool = False) -> t.
         **public,
         "waited_s": round(exchange.waited, 1),
         "authority": exchange.attestation.authority,
-        "preflight": verdict.as_dict() if verdict else None,
+        "preflight": known.result(),
         "evidence": evidence_facts,
         "counts": counts,
         "warnings": warnings,
     }
-
-
-def _preflight(
-    policy: t.Optional[model.Policy], attestation: attest.Attestation, mode: str
-) -> t.Optional[evaluate.Verdict]:
-    if policy is None or mode == "off":
-        return None
-    verdict = evaluate.evaluate(policy, attestation.claims)
-    if not verdict.satisfied and mode == "required":
-        raise policy_failure(verdict, attestation, {"preflight": True})
-    return verdict
-
-
-def policy_failure(verdict: evaluate.Verdict, attestation: attest.Attestation, facts: t.Dict[str, t.Any]) -> SkrFailure:
-    """The failure for a policy that is not met, with every failing claim; it is never tried again."""
-    reason = verdict.reason or "policy_not_met"
-    next_step = None
-    if reason == "authority_mismatch":
-        next_step = (
-            f"Set attestation_url (now {attestation.authority}) to {verdict.authorities[0]}, "
-            "or change the authority in the release policy."
-        )
-    return SkrFailure(
-        reason,
-        verdict.sentence(),
-        {**facts, **verdict.as_dict(), "security_event": reason == "policy_not_met"},
-        next_step=next_step,
-    )
 
 
 @dataclasses.dataclass
@@ -136,7 +114,7 @@ class _Exchange:
     job: attest.Session
     wanted: Wanted
     key: keyvault.KeyId
-    policy: t.Optional[model.Policy]
+    known: preflight.Known
     attestation: attest.Attestation
     access_token: str
     waited: float = 0.0
@@ -184,10 +162,11 @@ class _Exchange:
 
     def _explained(self, error: SkrFailure) -> SkrFailure:
         """A refusal in the light of what this VM knows: its claims, the policy, how long it waited."""
-        if error.reason in ("policy_not_met", "attestation_not_verified") and self.policy is not None:
-            verdict = evaluate.evaluate(self.policy, self.attestation.claims)
-            if not verdict.satisfied:
-                return policy_failure(verdict, self.attestation, error.facts)
+        if error.reason in ("policy_not_met", "attestation_not_verified"):
+            claims, authority = self.attestation.claims, self.attestation.authority
+            told = self.known.explain(error, claims, authority, self.job.http, self.key, self.access_token)
+            if told is not error:
+                return told
         if error.reason == "attestation_not_verified":
             claims = self.attestation.claims
             error.facts.update(issuer=claims.get("iss"), expires=iso(claims["exp"]), vm_clock=iso(time.time()))

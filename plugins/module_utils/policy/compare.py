@@ -12,18 +12,25 @@ from __future__ import annotations
 
 import json
 import typing as t
-from urllib.parse import urlsplit
 
+from .authority import key as authority_key
 from .model import Claim, Group, Policy, Value
 
+Node = t.Union[Claim, Group]
 
-def authority_key(url: str) -> str:
-    """Two authorities are the same when scheme, host and path are; case of the host and a final slash do not count."""
-    try:
-        parts = urlsplit(url)
-    except ValueError:  # no URL at all, so it is like itself alone
-        return url
-    return f"{parts.scheme.lower()}://{parts.netloc.lower()}{parts.path.rstrip('/')}"
+
+class Change(t.NamedTuple):
+    """One difference. ``kind`` is rule_added, rule_removed, added, removed or changed, seen from live to wanted."""
+
+    kind: str
+    authority: str
+    claim: t.Optional[str]
+    live: t.Optional[str]
+    wanted: t.Optional[str]
+    message: str
+
+    def as_dict(self) -> t.Dict[str, t.Any]:
+        return self._asdict()
 
 
 def text_form(value: t.Any) -> str:
@@ -38,53 +45,101 @@ def equal(one: Policy, other: Policy) -> bool:
     return _meaning(one) == _meaning(other)
 
 
+def simplified(group: Group) -> Node:
+    """The same condition without groups of one member and without allOf in allOf or anyOf in anyOf."""
+    members: t.List[Node] = []
+    for member in group.members:
+        inner = simplified(member) if isinstance(member, Group) else member
+        members += inner.members if isinstance(inner, Group) and inner.kind == group.kind else [inner]
+    unique = {_node(member): member for member in members}
+    return next(iter(unique.values())) if len(unique) == 1 else Group(group.kind, tuple(unique.values()))
+
+
+def changes(wanted: Policy, live: Policy) -> t.List[Change]:
+    """What would have to change in the live policy so that it means what is wanted; empty when it does.
+
+    Rules that are in both are left out; of the rest, those of one authority are paired so that the fewest conditions
+    differ.
+    """
+    want, have = _rules(wanted), _rules(live)
+    left = {key: rule for key, rule in want.items() if key not in have}
+    right = {key: rule for key, rule in have.items() if key not in want}
+    found: t.List[Change] = []
+    for key in sorted(left):
+        authority, conditions = left[key]
+        partner = min(
+            (other for other in sorted(right) if right[other][0] == authority),
+            key=lambda other: len(right[other][1] ^ conditions),
+            default=None,
+        )
+        if partner is None:
+            found.append(_whole("rule_added", authority, conditions))
+        else:
+            found += _conditions(authority, conditions, right.pop(partner)[1])
+    return found + [_whole("rule_removed", *right[key]) for key in sorted(right)]
+
+
 def differences(wanted: Policy, live: Policy) -> t.List[str]:
-    """What would have to change in the live policy, a sentence each; empty when they mean the same."""
-    want, have = dict(_by_authority(wanted)), dict(_by_authority(live))
+    """The same in words, a sentence each."""
+    return [change.message for change in changes(wanted, live)]
+
+
+def _conditions(authority: str, wanted: t.FrozenSet[Node], live: t.FrozenSet[Node]) -> t.List[Change]:
+    added, removed = sorted(wanted - live, key=_node), sorted(live - wanted, key=_node)
     found = []
-    for authority in sorted({*want, *have}):
-        if authority not in have:
-            found.append(f"rule for authority {authority} is missing in the live policy")
-        elif authority not in want:
-            found.append(f"rule for authority {authority} is only in the live policy")
+    for node in added:
+        twins = [one for one in removed if isinstance(node, Claim) and isinstance(one, Claim) and one.path == node.path]
+        if twins:
+            removed.remove(twins[0])
+            old, new = _node(twins[0]), _node(node)
+            message = f"{authority}: change the condition {old} to {new}"
+            found.append(Change("changed", authority, t.cast(Claim, node).path, old, new, message))
         else:
-            found += [
-                f"{authority}: wanted, but not live: {text}" for text in sorted(want[authority] - have[authority])
-            ]
-            found += [
-                f"{authority}: live, but not wanted: {text}" for text in sorted(have[authority] - want[authority])
-            ]
-    if not found and not equal(wanted, live):
-        found.append("the same conditions are distributed over the rules in another way")
-    return found
+            found.append(_one("added", authority, node))
+    return found + [_one("removed", authority, node) for node in removed]
 
 
-def _meaning(policy: Policy) -> t.FrozenSet[t.Tuple[str, str]]:
-    return frozenset((authority_key(rule.authority), _group(rule.conditions)) for rule in policy.rules)
+def _one(kind: str, authority: str, node: Node) -> Change:
+    text = _node(node)
+    path = node.path if isinstance(node, Claim) else None
+    if kind == "added":
+        return Change(kind, authority, path, None, text, f"{authority}: add the condition {text}")
+    return Change(kind, authority, path, text, None, f"{authority}: remove the condition {text}")
 
 
-def _by_authority(policy: Policy) -> t.Dict[str, t.Set[str]]:
-    found: t.Dict[str, t.Set[str]] = {}
+def _whole(kind: str, authority: str, conditions: t.FrozenSet[Node]) -> Change:
+    text = " and ".join(sorted(_node(node) for node in conditions))
+    if kind == "rule_added":
+        return Change(kind, authority, None, None, text, f"add a rule for {authority}: {text}")
+    return Change(kind, authority, None, text, None, f"remove the rule for {authority}: {text}")
+
+
+def _rules(policy: Policy) -> t.Dict[str, t.Tuple[str, t.FrozenSet[Node]]]:
+    found = {}
     for rule in policy.rules:
-        conditions = found.setdefault(authority_key(rule.authority), set())
-        if rule.conditions.kind == "allOf" or len(rule.conditions.members) == 1:
-            conditions.update(_member(member) for member in rule.conditions.members)
-        else:
-            conditions.add(_group(rule.conditions))
+        authority, whole = authority_key(rule.authority), simplified(rule.conditions)
+        members = whole.members if isinstance(whole, Group) and whole.kind == "allOf" else (whole,)
+        # One spelling for each member, so that sets of them compare by meaning.
+        spelt = frozenset(_spelt(member) for member in members)
+        found[f"{authority} {sorted(_node(member) for member in spelt)}"] = (authority, spelt)
     return found
 
 
-def _group(group: Group) -> str:
-    members = sorted({_member(member) for member in group.members})
-    if len(members) == 1:  # "all of one" and "any of one" are that one
-        return members[0]
-    return f"{group.kind}({', '.join(members)})"
+def _spelt(node: Node) -> Node:
+    if isinstance(node, Claim):
+        return Claim(node.path, node.operator, _value(node.value))
+    return Group(node.kind, tuple(sorted((_spelt(member) for member in node.members), key=_node)))
 
 
-def _member(member: t.Union[Claim, Group]) -> str:
-    if isinstance(member, Group):
-        return _group(member)
-    return f"{member.path} {member.operator} {json.dumps(_value(member.value))}"
+def _meaning(policy: Policy) -> t.FrozenSet[str]:
+    return frozenset(_rules(policy))
+
+
+def _node(node: Node) -> str:
+    if isinstance(node, Claim):
+        return f"{node.path} {node.operator} {json.dumps(_value(node.value))}"
+    members = sorted({_node(member) for member in node.members})
+    return members[0] if len(members) == 1 else f"{node.kind}({', '.join(members)})"
 
 
 def _value(value: Value) -> t.Union[str, float, int]:

@@ -13,23 +13,22 @@ Grammar (Key Vault release policy grammar, Microsoft documentation)::
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import math
 import typing as t
-from urllib.parse import urlsplit
 
+from . import authority
 from .failure import SkrFailure
 
 OPERATORS = ("equals", "notEquals", "less", "lessOrEquals", "greater", "greaterOrEquals", "exists")
 GROUPS = ("allOf", "anyOf")
 VERSIONS = ("1.0.0", "1.0", "0.2")
+MAX_DEPTH = 16  # groups within groups; nobody writes more, and Python's stack is finite
 
 Value = t.Union[str, int, float, bool]
 
 
-@dataclasses.dataclass(frozen=True)
-class Claim:
+class Claim(t.NamedTuple):
     """A comparison of one claim, named by its dotted path in the token."""
 
     path: str
@@ -37,24 +36,21 @@ class Claim:
     value: Value
 
 
-@dataclasses.dataclass(frozen=True)
-class Group:
+class Group(t.NamedTuple):
     """``allOf`` or ``anyOf`` over conditions."""
 
     kind: str
     members: t.Tuple[t.Union[Claim, Group], ...]
 
 
-@dataclasses.dataclass(frozen=True)
-class Rule:
+class Rule(t.NamedTuple):
     """The conditions under which tokens of one attestation authority are accepted."""
 
     authority: str
     conditions: Group
 
 
-@dataclasses.dataclass(frozen=True)
-class Policy:
+class Policy(t.NamedTuple):
     """A whole release policy: satisfied when any rule is."""
 
     version: str
@@ -62,16 +58,13 @@ class Policy:
 
 
 def parse(document: t.Any) -> Policy:
-    """Make the model of a policy given as a dictionary or as JSON text.
+    """Make the model of a policy given as a dictionary or as JSON text (bytes: UTF-8).
 
-    Raises SkrFailure ``policy_invalid`` whose message and fact ``position`` (such as ``anyOf[0].allOf[2].claim``)
-    say where the grammar is broken.
+    Raises SkrFailure ``policy_invalid``, and nothing else whatever the input, whose message and fact ``position``
+    (such as ``anyOf[0].allOf[2].claim``; for text that is no JSON, line and column) say where the grammar is broken.
     """
     if isinstance(document, (str, bytes)):
-        try:
-            document = json.loads(document)
-        except ValueError as error:
-            raise _invalid("", f"not JSON: {error}") from error
+        document = _json(document)
     policy = _object(document, "")
     _members(policy, "", ("version", "anyOf"))
     version = policy.get("version")
@@ -81,33 +74,56 @@ def parse(document: t.Any) -> Policy:
     return Policy(str(version), tuple(_rule(rule, f"anyOf[{index}]") for index, rule in enumerate(rules)))
 
 
+def _json(text: t.Union[str, bytes]) -> t.Any:
+    try:
+        decoded = text.decode("utf-8-sig") if isinstance(text, bytes) else text
+        return json.loads(decoded, object_pairs_hook=_unique)
+    except UnicodeDecodeError as error:
+        raise _invalid(f"byte {error.start}", "not UTF-8 text") from error
+    except json.JSONDecodeError as error:
+        raise _invalid(f"line {error.lineno}, column {error.colno}", f"not JSON: {error.msg}") from error
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits; thousands of brackets
+        raise _invalid("", "not JSON that can be read: numbers too long or nested too deeply") from error
+
+
+def _unique(pairs: t.List[t.Tuple[str, t.Any]]) -> t.Dict[str, t.Any]:
+    """Two members of one name: which of them counts is left open by JSON (RFC 8259 section 4)."""
+    found: t.Dict[str, t.Any] = {}
+    for name, value in pairs:
+        if name in found:
+            raise _invalid(name, "the member stands twice in one object")
+        found[name] = value
+    return found
+
+
 def _rule(document: t.Any, position: str) -> Rule:
     rule = _object(document, position)
     _members(rule, position, ("authority", *GROUPS))
-    authority = rule.get("authority")
-    try:
-        parts = urlsplit(authority) if isinstance(authority, str) else None
-    except ValueError:  # such as an unclosed bracket
-        parts = None
-    if parts is None or parts.scheme != "https" or not parts.hostname or parts.query or parts.fragment:
-        raise _invalid(f"{position}.authority", f"found {authority!r}, wanted an https URL")
-    return Rule(str(authority), _group(rule, position))
+    url = rule.get("authority")
+    parts = authority.split(url) if isinstance(url, str) else None
+    if parts is None or parts.scheme != "https":
+        raise _invalid(f"{position}.authority", f"found {_shown(url)}, wanted an https URL")
+    return Rule(str(url), _group(rule, position))
 
 
-def _group(document: t.Mapping[str, t.Any], position: str) -> Group:
+def _group(document: t.Mapping[str, t.Any], position: str, depth: int = 1) -> Group:
+    if depth > MAX_DEPTH:
+        raise _invalid(position, f"found groups nested more than {MAX_DEPTH} deep")
     kinds = [kind for kind in GROUPS if kind in document]
     if len(kinds) != 1:
         raise _invalid(position, "wanted exactly one of allOf and anyOf, found " + (" and ".join(kinds) or "none"))
     place = f"{position}.{kinds[0]}"
     members = _array(document[kinds[0]], place)
-    return Group(kinds[0], tuple(_condition(member, f"{place}[{index}]") for index, member in enumerate(members)))
+    return Group(
+        kinds[0], tuple(_condition(member, f"{place}[{index}]", depth) for index, member in enumerate(members))
+    )
 
 
-def _condition(document: t.Any, position: str) -> t.Union[Claim, Group]:
+def _condition(document: t.Any, position: str, depth: int) -> t.Union[Claim, Group]:
     condition = _object(document, position)
     if "claim" not in condition:
         _members(condition, position, GROUPS)
-        return _group(condition, position)
+        return _group(condition, position, depth + 1)
     _members(condition, position, ("claim", *OPERATORS))
     path = condition["claim"]
     if not isinstance(path, str) or not path or any(not part for part in path.split(".")):
@@ -117,7 +133,10 @@ def _condition(document: t.Any, position: str) -> t.Union[Claim, Group]:
         raise _invalid(position, f"wanted exactly one operator, found {', '.join(operators) or 'none'}")
     value = condition[operators[0]]
     if not isinstance(value, (str, int, float)):
-        raise _invalid(f"{position}.{operators[0]}", f"found a {_kind(value)}, wanted text, a number or a boolean")
+        raise _invalid(
+            f"{position}.{operators[0]}",
+            f"found a {_kind(value)} ({_shown(value)}), wanted text, a number or a boolean",
+        )
     if isinstance(value, float) and not math.isfinite(value):  # Python's parser takes NaN, JSON has none
         raise _invalid(f"{position}.{operators[0]}", f"found {value}, wanted a finite number")
     return Claim(path, operators[0], value)
@@ -125,13 +144,13 @@ def _condition(document: t.Any, position: str) -> t.Union[Claim, Group]:
 
 def _object(value: t.Any, position: str) -> t.Mapping[str, t.Any]:
     if not isinstance(value, dict):
-        raise _invalid(position, f"found a {_kind(value)}, wanted an object")
+        raise _invalid(position, f"found a {_kind(value)}{_brackets(value)}, wanted an object")
     return value
 
 
 def _array(value: t.Any, position: str) -> t.List[t.Any]:
     if not isinstance(value, list) or not value:
-        raise _invalid(position, f"found a {_kind(value)}, wanted a list with at least one element")
+        raise _invalid(position, f"found a {_kind(value)}{_brackets(value)}, wanted a list with at least one element")
     return value
 
 
@@ -148,6 +167,15 @@ def _kind(value: t.Any) -> str:
     if isinstance(value, list):
         return "list" if value else "list without elements"
     return {"dict": "object", "str": "text", "bool": "boolean"}.get(type(value).__name__, "number")
+
+
+def _shown(value: t.Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _brackets(value: t.Any) -> str:
+    return "" if value is None or value == [] else f" ({_shown(value)})"
 
 
 def _invalid(position: str, what: str) -> SkrFailure:

@@ -120,6 +120,26 @@ REASONS: t.Dict[str, Reason] = {
         "The release policy does not follow the grammar.",
         "Correct the policy at the position named in the message.",
     ),
+    "policy_lint": Reason(
+        "The release policy has findings that are not accepted.",
+        "Correct the policy, or accept a finding by name with a justification in accepted_findings.",
+    ),
+    "policy_encoding": Reason(
+        "The service could not read the release policy: wrong encoding, line ends, or version not in first place.",
+        "Upload the canonical form (filter release_policy or module exportable_key), not a file as it is.",
+    ),
+    "policy_refused": Reason(
+        "The service does not accept the release policy.",
+        "Read its text in the facts, and run the policy through the filter policy_lint.",
+    ),
+    "policy_on_version": Reason(
+        "The release policy belongs to the key, not to one of its versions.",
+        "Address the key without a version, as module exportable_key does.",
+    ),
+    "immutable_without_confirmation": Reason(
+        "An immutable release policy can never be changed again, so making it so needs a second word.",
+        "Set confirm_immutable to true as well, or leave immutable out.",
+    ),
     "policy_immutable": Reason(
         "The live release policy is immutable and differs from the wanted one.",
         "Make a new key with the wanted policy; an immutable policy can never change.",

@@ -27,11 +27,11 @@ POLICY: dict[str, Any] = {
     "anyOf": [
         {
             "authority": "https://sharedweu.weu.attest.azure.net",
-            "allOf": [{"claim": "tee", "equals": "sevsnpvm"}, {"claim": "secureboot", "equals": True}],
+            "allOf": [{"claim": "secureboot", "equals": True}, {"claim": "tee", "equals": "sevsnpvm"}],
         }
     ],
 }
-WANTED = keys.Wanted("https://kv.vault.azure.net", "app", POLICY)
+WANTED = keys.Wanted("https://kv.vault.azure.net", "app", POLICY, lint=keys.key_policy.Lint("never"))
 
 
 def plan(found: Any = None, recovered: bool = False, **wanted: Any) -> Plan:
@@ -65,7 +65,7 @@ def respelled() -> bytes:
     """The same policy as a vault may give it back."""
     document = copy.deepcopy(POLICY)
     document["anyOf"][0]["authority"] += "/"
-    document["anyOf"][0]["allOf"] = [{"equals": "true", "claim": "secureboot"}, POLICY["anyOf"][0]["allOf"][0]]
+    document["anyOf"][0]["allOf"] = [POLICY["anyOf"][0]["allOf"][1], {"equals": "true", "claim": "secureboot"}]
     return json.dumps(document, indent=2).encode()
 
 
@@ -112,7 +112,7 @@ def test_update_sends_the_difference(wanted: dict[str, Any], body: dict[str, Any
 
 def test_other_policy_is_sent_in_canonical_form_and_shown_decoded() -> None:
     other = copy.deepcopy(POLICY)
-    other["anyOf"][0]["allOf"].append({"claim": "debug", "equals": False})
+    other["anyOf"][0]["allOf"].insert(0, {"claim": "debug", "equals": False})
     made = plan(key(POLICY), release_policy=other)
     assert made.body == {"release_policy": canonical.dump(model.parse(other))}
     assert made.before["release_policy"] == POLICY and made.after["release_policy"] == other
@@ -120,12 +120,13 @@ def test_other_policy_is_sent_in_canonical_form_and_shown_decoded() -> None:
 
 def test_immutable_policy_that_differs_is_refused_with_the_difference() -> None:
     other = copy.deepcopy(POLICY)
-    other["anyOf"][0]["allOf"][0]["equals"] = "tdxvm"
+    other["anyOf"][0]["allOf"][1]["equals"] = "tdxvm"
     with pytest.raises(SkrFailure) as caught:
         plan(key(POLICY, immutable=True), release_policy=other)
     assert caught.value.reason == "policy_immutable" and "new key" in caught.value.next_step
     assert "sevsnpvm" in caught.value.message and "tdxvm" in caught.value.message
-    assert len(caught.value.facts["differences"]) == 2
+    (change,) = caught.value.facts["changes"]
+    assert (change["kind"], change["claim"]) == ("changed", "tee")
 
 
 def test_immutable_policy_with_regrouped_rules_still_names_a_difference() -> None:
@@ -133,7 +134,7 @@ def test_immutable_policy_with_regrouped_rules_still_names_a_difference() -> Non
     split = {**POLICY, "anyOf": [{**rule, "allOf": [condition]} for condition in rule["allOf"]]}
     with pytest.raises(SkrFailure) as caught:
         plan(key(POLICY, immutable=True), release_policy=split)
-    assert caught.value.facts["differences"]
+    assert caught.value.facts["changes"]
 
 
 @pytest.mark.parametrize("live", [b'{"version":"1.0.0","allOf":[]}', b"no json", b"\xff\xfe"])

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import copy
 import dataclasses
@@ -81,6 +82,8 @@ class Job:
         self.signing: t.Dict[str, t.Any] = {}  # of fakes.signed_answer
         self.change: t.Callable[[t.Dict[str, t.Any]], None] = lambda document: None
         self.denials: t.List[fakes.Answer] = []
+        self.live: t.Optional[t.Dict[str, t.Any]] = None  # the policy, where the identity may read it
+        self.reads = 0  # of the policy; vault.asked holds the releases
         self.opened = self.attested = 0
         self.dropped: t.List[t.Any] = []
         self.tokens: t.List[t.Tuple[str, Identity]] = []
@@ -111,6 +114,10 @@ class Job:
 
     def _vault(self, request: requests.PreparedRequest) -> fakes.Answer:
         assert str(request.url).startswith(f"{VAULT}/keys/app")
+        if request.method == "GET":
+            self.vault.asked.pop()
+            self.reads += 1
+            return self._read()
         if self.denials:
             return self.denials.pop(0)
         body = json.loads(t.cast(bytes, request.body))
@@ -124,6 +131,12 @@ class Job:
         document = fakes.payload(self.key, body["enc"], **members)
         self.change(document)
         return answer({"value": fakes.signed_answer(document, **self.signing)})
+
+    def _read(self) -> fakes.Answer:
+        if self.live is None:
+            return denial("Caller is not authorized to perform action on resource.", "ForbiddenByRbac")
+        data = base64.urlsafe_b64encode(json.dumps(self.live).encode()).rstrip(b"=").decode()
+        return answer({"key": {"kid": f"{VAULT}/keys/app/{self.version}"}, "release_policy": {"data": data}})
 
 
 @pytest.fixture
@@ -175,8 +188,8 @@ def test_a_key_is_released_and_delivered(job: Job, tmp_path: Path, key: t.Any, a
     assert (result["changed"], result["kid"], result["key_version"]) == (True, KID, VERSION)
     assert result["key_type"] == fakes.jwk(key)["kty"] and result["dest"] == str(tmp_path / "app.pem")
     assert result["public_key_sha256"] == unwrap.public_facts(key)["public_key_sha256"]
-    assert (result["waited_s"], result["authority"], result["preflight"]) == (0.0, ISSUER, None)
-    assert result["evidence"] == {"tee": "snp"} and result["counts"] == {"http_requests": 1}
+    assert (result["waited_s"], result["authority"], result["preflight"]) == (0.0, ISSUER, {"source": "unreadable"})
+    assert result["evidence"] == {"tee": "snp"} and result["counts"] == {"http_requests": 2}
     assert result["warnings"] == []
 
 
@@ -475,6 +488,8 @@ def _tamper(job: Job) -> None:
 
     def altered(request: requests.PreparedRequest) -> fakes.Answer:
         status, headers, content = real(request)
+        if request.method == "GET":
+            return status, headers, content
         header, payload, signature = json.loads(content)["value"].split(".")
         return answer(
             {"value": f"{header}.{payload[:40]}{'A' if payload[40] != 'A' else 'B'}{payload[41:]}.{signature}"}

@@ -35,10 +35,10 @@ def test_line_ends_and_other_letters_are_escaped() -> None:
     assert json.loads(text)["anyOf"][0]["allOf"][0]["equals"] == "two\r\nlines, größer"
 
 
-def test_order_of_conditions_is_kept() -> None:
+def test_conditions_stand_in_one_order_groups_last() -> None:
     made = canonical.as_dict(policy(rule(claim("b", 1), claim("a", 2), {"anyOf": [claim("d", 1), claim("c", 2)]})))
-    assert [member.get("claim") for member in made["anyOf"][0]["allOf"]] == ["b", "a", None]
-    assert [member["claim"] for member in made["anyOf"][0]["allOf"][2]["anyOf"]] == ["d", "c"]
+    assert [member.get("claim") for member in made["anyOf"][0]["allOf"]] == ["a", "b", None]
+    assert [member["claim"] for member in made["anyOf"][0]["allOf"][2]["anyOf"]] == ["c", "d"]
 
 
 def test_what_stands_twice_is_written_once() -> None:
@@ -58,3 +58,21 @@ def test_canonical_form_is_stable_and_means_the_same() -> None:
     text = canonical.dump(first)
     again = model.parse(text)
     assert canonical.dump(again) == text and compare.equal(first, again)
+
+
+def test_equal_policies_make_equal_texts_and_one_digest() -> None:
+    one = policy(rule(claim("b", 1), claim("a", True)), rule(claim("c", "x"), authority="https://b.attest.azure.net"))
+    two = policy(
+        rule(claim("c", "x"), authority="https://b.attest.azure.net/"),
+        rule(claim("a", True), claim("b", 1), claim("b", 1)),
+    )
+    assert canonical.dump(one) == canonical.dump(two) and canonical.digest(one) == canonical.digest(two)
+
+
+def test_digest_is_that_of_what_a_vault_gives_back() -> None:
+    mine = policy(rule(claim("a", True), claim("b", 1)))
+    back = policy(rule(claim("b", 1.0), claim("a", "true"), authority="https://A.attest.azure.net/"))
+    assert canonical.digest(mine) == canonical.digest(back)
+    for other in (claim("a", "True"), claim("a", 1), claim("a", True, "notEquals"), claim("A", True)):
+        assert canonical.digest(policy(rule(other, claim("b", 1)))) != canonical.digest(mine)
+    assert canonical.digest(policy(rule(claim("a", True), claim("b", "1")))) != canonical.digest(mine)

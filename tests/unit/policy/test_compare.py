@@ -84,14 +84,40 @@ def test_white_space_and_member_order_do_not_count() -> None:
     assert compare.equal(model.parse(text), model.parse(BASE))
 
 
-def test_differences_name_condition_and_side() -> None:
-    told = compare.differences(model.parse(BASE), altered("anyOf[0].allOf[0].equals", "tdxvm"))
-    assert told == [
-        f'{HOST}: wanted, but not live: tee.type equals "sevsnpvm"',
-        f'{HOST}: live, but not wanted: tee.type equals "tdxvm"',
+def test_changes_name_authority_claim_and_both_sides() -> None:
+    (change,) = compare.changes(model.parse(BASE), altered("anyOf[0].allOf[0].equals", "tdxvm"))
+    assert change.as_dict() == {
+        "kind": "changed",
+        "authority": HOST,
+        "claim": "tee.type",
+        "live": 'tee.type equals "tdxvm"',
+        "wanted": 'tee.type equals "sevsnpvm"',
+        "message": f'{HOST}: change the condition tee.type equals "tdxvm" to tee.type equals "sevsnpvm"',
+    }
+
+
+def test_a_rule_or_condition_on_one_side_only() -> None:
+    wanted, fewer = model.parse(BASE), altered("anyOf", BASE["anyOf"][:1])
+    assert [change.kind for change in compare.changes(wanted, fewer)] == ["rule_added"]
+    assert [change.kind for change in compare.changes(fewer, wanted)] == ["rule_removed"]
+    assert compare.differences(wanted, fewer) == [
+        'add a rule for https://sharedneu.neu.attest.azure.net: tee.type equals "tdxvm"'
     ]
-    missing = compare.differences(model.parse(BASE), altered("anyOf", BASE["anyOf"][:1]))
-    assert missing == ["rule for authority https://sharedneu.neu.attest.azure.net is missing in the live policy"]
+    short = altered("anyOf[0].allOf", BASE["anyOf"][0]["allOf"][:2])
+    assert [(one.kind, one.claim) for one in compare.changes(wanted, short)] == [("added", None)]
+    assert [(one.kind, one.claim) for one in compare.changes(short, wanted)] == [("removed", None)]
+
+
+def test_rules_of_one_authority_are_paired_by_likeness() -> None:
+    """Of two rules one changed in one condition: that change is told, not both rules."""
+    conditions = [{"claim": "id", "equals": "a"}, {"claim": "x", "equals": 1}, {"claim": "y", "equals": 1}]
+
+    def fleet(*ids: str) -> model.Policy:
+        rules = [{"authority": HOST, "allOf": [{"claim": "id", "equals": one}, *conditions[1:]]} for one in ids]
+        return model.parse({"version": "1.0.0", "anyOf": rules})
+
+    (change,) = compare.changes(fleet("a", "b", "d"), fleet("a", "b", "c"))
+    assert (change.kind, change.live, change.wanted) == ("changed", 'id equals "c"', 'id equals "d"')
 
 
 def test_two_rules_are_not_one_rule_with_both_conditions() -> None:

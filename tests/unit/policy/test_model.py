@@ -95,7 +95,8 @@ def test_refusal_names_the_position(path: str, value: Any, position: str) -> Non
 def test_what_is_no_json_object_is_refused(text: Any) -> None:
     with pytest.raises(SkrFailure) as caught:
         model.parse(text)
-    assert caught.value.reason == "policy_invalid" and caught.value.facts["position"] == ""
+    assert caught.value.reason == "policy_invalid"
+    assert caught.value.facts["position"].startswith(("line 1, column", "byte 0")) or not caught.value.facts["position"]
 
 
 def test_top_level_all_of_is_refused_in_words() -> None:
@@ -103,3 +104,30 @@ def test_top_level_all_of_is_refused_in_words() -> None:
     with pytest.raises(SkrFailure) as caught:
         model.parse(document)
     assert "allOf" in caught.value.message and "anyOf" in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("text", "place", "told"),
+    [
+        ('{"version": "1.0.0",\n "anyOf": [}', "line 2, column 12", "not JSON"),
+        ('{"version": "1.0.0", "version": "1.0.0"}', "version", "twice"),
+        ("[" * 100000, "", "too deeply"),
+        ('{"version": ' + "1" * 5000 + "}", "", "too long"),
+        ('{"version": "1.0.0", "anyOf": [{"authority": "https://a", "allOf": [{"claim": "a", "equals": [1]}]}]}', "anyOf[0].allOf[0].equals", "[1]"),
+    ],
+)  # fmt: skip
+def test_place_of_what_cannot_be_read(text: str, place: str, told: str) -> None:
+    with pytest.raises(SkrFailure) as caught:
+        model.parse(text)
+    assert caught.value.facts["position"] == place and told in caught.value.message
+
+
+def test_nesting_has_a_limit() -> None:
+    node: dict[str, Any] = {"claim": "a", "equals": 1}
+    for _level in range(model.MAX_DEPTH - 1):
+        node = {"anyOf": [node]}
+    rule = {"authority": "https://a.attest.azure.net", "allOf": [node]}
+    model.parse({"version": "1.0.0", "anyOf": [rule]})
+    with pytest.raises(SkrFailure) as caught:
+        model.parse({"version": "1.0.0", "anyOf": [{**rule, "allOf": [{"allOf": [node]}]}]})
+    assert caught.value.reason == "policy_invalid" and "nested" in caught.value.message

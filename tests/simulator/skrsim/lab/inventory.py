@@ -28,14 +28,18 @@ class Operator:
     object_id: str
 
 
+# The lab's policy names no VM, so that one policy serves any number of them.
+ACCEPTED = "In the lab the release permission alone tells the VMs apart."
+
+
 def release_policy(vault_authority: str = AUTHORITY) -> dict[str, t.Any]:
     """What the lab's key asks of a VM: an SNP VM that Azure calls compliant, booted securely, not debuggable."""
     tee = "x-ms-isolation-tee"
     conditions: list[dict[str, t.Any]] = [
-        {"claim": f"{tee}.x-ms-attestation-type", "equals": "sevsnpvm"},
-        {"claim": f"{tee}.x-ms-sevsnpvm-is-debuggable", "equals": False},
-        {"claim": f"{tee}.x-ms-compliance-status", "equals": "azure-compliant-cvm"},
         {"claim": "secureboot", "equals": True},
+        {"claim": f"{tee}.x-ms-attestation-type", "equals": "sevsnpvm"},
+        {"claim": f"{tee}.x-ms-compliance-status", "equals": "azure-compliant-cvm"},
+        {"claim": f"{tee}.x-ms-sevsnpvm-is-debuggable", "equals": False},
     ]
     return {"version": "1.0.0", "anyOf": [{"authority": vault_authority, "allOf": conditions}]}
 
@@ -57,6 +61,7 @@ def document(operator: Operator, hosts: dict[str, dict[str, t.Any]], common: dic
         "skr_key_size": 2048,
         "skr_attestation_url": AUTHORITY,
         "skr_release_policy": release_policy(),
+        "skr_accepted_findings": {"satisfied_by_any_tenant": ACCEPTED},
         **common,
     }
     return {"all": {"children": {"cvm": {"hosts": hosts, "vars": variables}}}}
