@@ -42,10 +42,8 @@ shown() { # like step, with the output shown as it comes: test runs
 python_code=(plugins tests conftest.py noxfile.py)
 step "format (ruff format)" ruff format --check "${python_code[@]}"
 step "lint (ruff)" ruff check "${python_code[@]}"
-step "types (mypy): policy and guest" mypy -p ansible_collections.confidential.azure_skr.plugins.module_utils.policy \
-  -p ansible_collections.confidential.azure_skr.plugins.module_utils.guest
-step "types (mypy): controller and modules" mypy -p ansible_collections.confidential.azure_skr.plugins.module_utils.azure \
-  -p ansible_collections.confidential.azure_skr.plugins.modules
+plugins=ansible_collections.confidential.azure_skr.plugins
+step "types (mypy): collection" mypy -p $plugins.module_utils -p $plugins.modules -p $plugins.filter -p $plugins.test
 step "types (mypy): simulator" mypy -p skrsim
 step "directions of dependency and language" python tests/tools/check_house.py
 step "generated documents are current" python tests/tools/generate_docs.py --check
@@ -55,9 +53,11 @@ step "changelog fragments" antsibull-changelog lint
 step "sanity (ansible-test)" tests/tools/sanity.sh
 step "collection documentation" tests/tools/docs-lint.sh
 step "ansible-lint, profile production" tests/tools/ansible-lint.sh
-shown "unit tests" python -m pytest tests/unit
-shown "simulator tests" python -m pytest tests/simulator/tests
-shown "integration tests, every module in the lab" python -m pytest tests/integration
+# A file is the unit that is handed out: its tests share a lab, and each worker has labs of its own.
+parallel=(-n 2 --dist loadfile)
+shown "unit tests" python -m pytest "${parallel[@]}" tests/unit
+shown "simulator tests" python -m pytest "${parallel[@]}" tests/simulator/tests
+shown "integration tests, every module in the lab" python -m pytest "${parallel[@]}" tests/integration
 shown "lab tests, playbooks over ssh" python -m pytest tests/lab
 
 if [ "${#failed[@]}" -gt 0 ]; then

@@ -60,24 +60,25 @@ def main(arguments: t.Optional[t.Sequence[str]] = None) -> int:
     options = parser().parse_args(arguments)
     try:
         met, text = explain.run(vars(options), _colours())
-        print(text)
+        sys.stdout.write(f"{text}\n")
+        sys.stdout.flush()  # a reader that has gone is noticed here and not at the interpreter's end
         return 0 if met else 1
     except SkrFailure as failure:
         result = failure.as_result()
-        print(json.dumps(result, indent=2) if options.json else f"{PROGRAM}: {result['msg']}", file=sys.stderr)
+        _complain(json.dumps(result, indent=2) if options.json else f"{PROGRAM}: {result['msg']}")
     except KeyboardInterrupt:
-        print(f"{PROGRAM}: interrupted", file=sys.stderr)
+        _complain(f"{PROGRAM}: interrupted")
     except BrokenPipeError:  # the reader, such as head, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     except Exception as error:  # the outermost layer: its text might quote what must not be seen
-        print(f"{PROGRAM}: unforeseen {type(error).__name__} [internal_error]", file=sys.stderr)
+        _complain(f"{PROGRAM}: unforeseen {type(error).__name__} [internal_error]")
     return 2
+
+
+def _complain(text: str) -> None:
+    sys.stderr.write(f"{text}\n")
 
 
 def _colours() -> bool:
     """Whether to mark words by colour: on a terminal, unless NO_COLOR is set (https://no-color.org)."""
     return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
-
-
-if __name__ == "__main__":
-    sys.exit(main())

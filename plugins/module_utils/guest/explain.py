@@ -64,8 +64,9 @@ def _ask(
             if key is not None:
                 policy = keyvault.live_policy(job.http, key, job.imds.token(key.audience, Identity(client_id)))
         return claims, policy
-    assert key is not None
     http, imds = attest.clients(guest)
+    if key is None:
+        return claims, policy
     return claims, keyvault.live_policy(http, key, imds.token(key.audience, Identity(client_id)))
 
 

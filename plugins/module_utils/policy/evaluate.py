@@ -227,7 +227,8 @@ def _same(wanted: Value, found: t.Any) -> bool:
     if isinstance(wanted, bool) or isinstance(found, bool):
         # By text form: the boolean, or the text that the vault made of it, on either side. A number is neither.
         return not _number(wanted) and not _number(found) and text_form(wanted) == text_form(found)
-    return type(wanted) is type(found) and wanted == found
+    # isinstance, because playbooks hand over subclasses of str.
+    return isinstance(wanted, str) and isinstance(found, str) and wanted == found
 
 
 def _number(value: t.Any) -> bool:

@@ -166,7 +166,8 @@ def _kind(value: t.Any) -> str:
         return "missing value"
     if isinstance(value, list):
         return "list" if value else "list without elements"
-    return {"dict": "object", "str": "text", "bool": "boolean"}.get(type(value).__name__, "number")
+    kinds: t.Tuple[t.Tuple[type, str], ...] = ((bool, "boolean"), (dict, "object"), (str, "text"))
+    return next((name for kind, name in kinds if isinstance(value, kind)), "number")
 
 
 def _shown(value: t.Any) -> str:

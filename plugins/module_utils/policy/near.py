@@ -25,8 +25,9 @@ def kind_of(value: t.Any) -> str:
         return "boolean"
     if isinstance(value, (int, float)):
         return "number"
-    kinds: t.Dict[type, str] = {str: "text", dict: "object", list: "list"}
-    return kinds.get(type(value), "null")
+    # isinstance, because playbooks hand over subclasses of these.
+    kinds: t.Tuple[t.Tuple[type, str], ...] = ((str, "text"), (dict, "object"), (list, "list"))
+    return next((name for kind, name in kinds if isinstance(value, kind)), "null")
 
 
 class Index:

@@ -195,3 +195,18 @@ def test_sentence_and_dictionary_tell_wanted_and_found() -> None:
     assert shown["failing"][0]["found_type"] == "boolean"
     assert "found nothing (missing)" in one("absent", 1).sentence()
     assert "wanted greater 5, found 3" in one("level", 5, "greater").sentence()
+
+
+def test_subclasses_of_text_and_dictionaries_are_what_they_are() -> None:
+    """Templating engines hand over subclasses of the plain types."""
+
+    class Text(str):
+        pass
+
+    class Mapping(dict[str, Any]):
+        pass
+
+    claims = Mapping({"iss": Text(ISSUER), "a": Mapping({"b": Text("x")})})
+    rule = Mapping({"authority": Text(ISSUER), "allOf": [Mapping({"claim": Text("a.b"), "equals": "x"})]})
+    found = evaluate.evaluate(model.parse(Mapping({"version": Text("1.0.0"), "anyOf": [rule]})), claims)
+    assert found.satisfied and not found.near_misses
