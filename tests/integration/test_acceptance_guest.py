@@ -69,11 +69,11 @@ def test_tpm_permission(local_lab: Lab, site: Site, tmp_path: Path) -> None:
     assert site.release(tpm_device=str(device))["reason"] == "tpm_permission"
 
 
-def test_metadata_service_refuses(local_lab: Lab, site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_metadata_service_refuses(local_lab: Lab, site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """AC-19: imds_unreachable with the proxy variables seen; no proxy is asked, no credential is shown."""
     monkeypatch.setattr(labkit, "environment", _with_proxy(labkit.environment()))
     mark = local_lab.mark
-    result = site.release(imds_endpoint="http://127.0.0.1:9")
+    result = site.release(imds_endpoint="http://127.0.0.1:9", cache_dir=str(tmp_path))
     assert result["reason"] == "imds_unreachable", result
     assert "HTTP_PROXY" in result["msg"] and "hunter2" not in str(result)
     assert local_lab.mark == mark
@@ -87,11 +87,11 @@ def _with_proxy(environment: dict[str, str]) -> Any:
     }
 
 
-def test_a_proxy_answers_for_the_metadata_service(local_lab: Lab, site: Site) -> None:
+def test_a_proxy_answers_for_the_metadata_service(local_lab: Lab, site: Site, tmp_path: Path) -> None:
     """AC-19: a page instead of the service's JSON is recognised."""
     for operation in ("thim_certification", "imds_token"):
         with local_lab.fault("html", service="imds", operation=operation):
-            assert site.release()["reason"] == "imds_unreachable"
+            assert site.release(cache_dir=str(tmp_path))["reason"] == "imds_unreachable"
 
 
 def test_two_identities(local_lab: Lab) -> None:
@@ -116,7 +116,7 @@ def test_two_identities(local_lab: Lab) -> None:
     assert wrong["reason"] == "identity_not_found"
 
 
-def test_services_that_fail_for_a_moment(local_lab: Lab, site: Site) -> None:
+def test_services_that_fail_for_a_moment(local_lab: Lab, site: Site, tmp_path: Path) -> None:
     """A 503 passes; a 429 with Retry-After is obeyed; what stays is told."""
     with local_lab.fault("status", service="keyvault", operation="key_release", times=1, code=429, retry_after=1):
         assert not site.release().get("failed")
@@ -125,16 +125,20 @@ def test_services_that_fail_for_a_moment(local_lab: Lab, site: Site) -> None:
     with local_lab.fault("reset_mid_body", service="keyvault", operation="key_release", times=1):
         assert not site.release().get("failed")
     with local_lab.fault("status", service="imds", operation="thim_certification", code=500):
-        assert site.release(vault_uri=site.uri)["reason"] == "thim_error"
+        assert site.release(cache_dir=str(tmp_path))["reason"] == "thim_error"
 
 
-def test_stale_collateral(local_lab: Lab, site: Site) -> None:
+def test_stale_collateral(local_lab: Lab, site: Site, tmp_path: Path) -> None:
     """A VCEK of another firmware level or chip is named as such, after asking again."""
     for fault, reason in (("stale_tcb", "vcek_tcb"), ("foreign_vcek", "vcek_chip")):
         with local_lab.fault(fault, service="thim"):
-            assert site.release()["reason"] == reason
+            assert site.release(cache_dir=str(tmp_path / fault))["reason"] == reason
+        # What was kept of it is of no use and is replaced.
         with local_lab.fault(fault, service="thim", times=1):
-            assert not site.release().get("failed")
+            assert not site.release(cache_dir=str(tmp_path / fault)).get("failed")
+        mark = local_lab.mark
+        assert not site.release(cache_dir=str(tmp_path / fault)).get("failed")
+        assert local_lab.audit(mark, operation="thim_certification") == []
 
 
 def test_ak_certificate(local_lab: Lab, site: Site) -> None:

@@ -12,8 +12,9 @@ import os
 import typing as t
 
 from ..policy.failure import SkrFailure
+from . import collateral, jwt, maa
 from . import imds as imds_room
-from . import jwt, maa
+from .cache import Cache
 from .evidence import EVENT_LOG, Evidence, b64, b64u, collect
 from .http import Http
 from .tpm2 import Tpm, open_tpm
@@ -104,7 +105,7 @@ class Session:
         wanted = {NONCE_NAME: b64u(os.urandom(24)), **(payload or {})}
         evidence = collect(
             self.tpm,
-            self.imds.vcek_chain,
+            collateral.Chain(self.imds.vcek_chain, Cache(self.guest.cache_dir)),
             self.guest.extra_roots(),
             user_data,
             event_log_path=self.guest.event_log_path,

@@ -218,7 +218,8 @@ def _hardware(
     extra_roots_pem: str,
 ) -> t.Tuple[hcl.HclReport, snp.SnpReport, str, str]:
     """Steps 1 to 3: a report and a chain that belong together."""
-    for attempt in range(_REFETCH + 1):
+    attempts = 0
+    while True:
         report = _report(tpm, size, ak_modulus, user_data)
         if report.tee != "snp":
             raise SkrFailure(
@@ -226,17 +227,18 @@ def _hardware(
             )
         hardware = snp.parse(report.hardware_report)
         chain_pem = fetch_chain()
-        chain = snp_verify.parse_chain(chain_pem)
         try:
+            chain = snp_verify.parse_chain(chain_pem)
             snp_verify.verify(hardware, chain, extra_roots_pem)
+            return report, hardware, chain_pem, chain.product
         except SkrFailure as error:
+            if getattr(fetch_chain, "kept", False):
+                continue  # the chain of an earlier run, perhaps of another host; now it is fetched
             # The VM may have moved to another host, or the host's firmware was updated, between the two readings.
-            if error.reason not in ("vcek_chip", "vcek_tcb") or attempt == _REFETCH:
+            attempts += 1
+            if error.reason not in ("vcek_chip", "vcek_tcb") or attempts > _REFETCH:
                 raise
-            time.sleep(0.5 * (attempt + 1))
-            continue
-        return report, hardware, chain_pem, chain.product
-    raise AssertionError("the loop returns or raises")
+            time.sleep(0.5 * attempts)
 
 
 def _report(tpm: Tpm, size: int, ak_modulus: int, user_data: t.Optional[bytes]) -> hcl.HclReport:

@@ -9,8 +9,6 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-import os
-import tempfile
 import time
 import typing as t
 
@@ -18,6 +16,7 @@ from ..policy.authority import key as authority_key
 from ..policy.failure import SkrFailure
 from . import crypto, der
 from .akcert import iso
+from .cache import Cache
 from .http import SERVER_ERRORS, Http, Retry
 
 CLOCK_SKEW = 300  # seconds
@@ -54,7 +53,8 @@ class Authority:
     def __init__(self, http: Http, url: str, cache_dir: t.Optional[str]) -> None:
         self._http, self._url = http, url
         name = "".join(character if character.isalnum() else "-" for character in url)
-        self._path = os.path.join(cache_dir, f"signing-keys-{name}.json") if cache_dir else None
+        self._name = f"signing-keys-{name}.json"
+        self._cache = Cache(cache_dir)
 
     def key(self, kid: str) -> t.Optional[crypto.rsa.RSAPublicKey]:
         """The key of a kid; keys are fetched when the remembered ones do not have it."""
@@ -83,28 +83,13 @@ class Authority:
 
     def _load(self) -> t.Dict[str, str]:
         try:
-            with open(self._path or os.devnull, "rb") as stream:
-                # Only what this user wrote is believed: whoever writes here chooses who may sign tokens.
-                found = os.fstat(stream.fileno())
-                if found.st_uid != os.geteuid() or not 0 <= time.time() - found.st_mtime <= _CACHE_AGE:
-                    return {}
-                keys = json.load(stream)
-        except (OSError, ValueError):
+            keys = json.loads(self._cache.load(self._name, _CACHE_AGE) or b"{}")
+        except ValueError:
             return {}
         return {str(kid): str(value) for kid, value in keys.items()} if isinstance(keys, dict) else {}
 
     def _save(self, keys: t.Dict[str, str]) -> None:
-        """Remember the keys; that it cannot be done costs one request next time and nothing else."""
-        if not self._path:
-            return
-        try:
-            os.makedirs(os.path.dirname(self._path), mode=0o700, exist_ok=True)
-            descriptor, temporary = tempfile.mkstemp(dir=os.path.dirname(self._path))
-            with os.fdopen(descriptor, "w", encoding="ascii") as stream:
-                json.dump(keys, stream)
-            os.replace(temporary, self._path)
-        except OSError:
-            pass
+        self._cache.save(self._name, json.dumps(keys).encode("ascii"))
 
 
 def _certified_key(encoded: t.Optional[str]) -> t.Optional[crypto.rsa.RSAPublicKey]:

@@ -76,7 +76,7 @@ def session(authority: Authority, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     http, local = Http(sleep=[].append), Http(local=True)
     http._session.mount("https://", authority.cloud)
     guest = attest.Guest(ISSUER, cache_dir=str(tmp_path / "cache"))
-    return attest.Session(guest, t.cast(t.Any, Tpm()), http, Imds(local), local)
+    return attest.Session(guest, t.cast(t.Any, Tpm()), http, Imds(local))
 
 
 def paths(authority: Authority) -> t.List[str]:
