@@ -37,6 +37,33 @@ options:
     description:
       - Resource group of the VMs that are given by name.
     type: str
+  system_assigned:
+    description:
+      - Whether O(state) is about the system-assigned identity. By default it is unless O(user_assigned) is given.
+    type: bool
+    version_added: 0.2.0
+  user_assigned:
+    description:
+      - User-assigned identities that O(state) is about, by name (in O(resource_group)) or resource id.
+      - Identities that are not named stay as they are.
+    type: list
+    elements: str
+    default: []
+    version_added: 0.2.0
+  location:
+    description:
+      - Azure region for user-assigned identities that do not exist yet; they are made there.
+      - Without it a missing identity is a failure.
+    type: str
+    version_added: 0.2.0
+  state:
+    description:
+      - V(present) gives the VMs the identities, V(absent) takes them away. The identities themselves are never deleted.
+      - A system-assigned identity that is taken away comes back with another principal, and its grants are of no use any more.
+    type: str
+    choices: [present, absent]
+    default: present
+    version_added: 0.2.0
 seealso:
   - name: What are managed identities for Azure resources
     description: The feature as Microsoft documents it.
@@ -50,6 +77,13 @@ EXAMPLES = r"""
     resource_group: rg-web
     vms: [web-01, web-02, web-03]
   register: identities
+
+- name: One identity for the whole fleet, made where it is missing, so that one grant is enough
+  confidential.azure_skr.cvm_identity:
+    resource_group: rg-web
+    vms: [web-01, web-02, web-03]
+    user_assigned: [id-web-skr]
+    location: westeurope
 
 - name: They may release
   confidential.azure_skr.release_access:
@@ -87,6 +121,11 @@ vms:
     changed:
       description: Whether this VM was changed.
       type: bool
+identities_made:
+  description: Resource ids of the user-assigned identities that were made.
+  type: list
+  elements: str
+  returned: success
 reason:
   description: Stable code of the failure.
   type: str
@@ -110,7 +149,7 @@ import typing as t
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.confidential.azure_skr.plugins.module_utils import skin
-from ansible_collections.confidential.azure_skr.plugins.module_utils.azure import identity
+from ansible_collections.confidential.azure_skr.plugins.module_utils.azure import identity, user_identity
 from ansible_collections.confidential.azure_skr.plugins.module_utils.azure.arguments import azure_argument_spec
 from ansible_collections.confidential.azure_skr.plugins.module_utils.azure.clients import connection
 
@@ -120,6 +159,10 @@ def main() -> None:
         **azure_argument_spec(),
         "vms": {"type": "list", "elements": "str", "required": True},
         "resource_group": {"type": "str"},
+        "system_assigned": {"type": "bool"},
+        "user_assigned": {"type": "list", "elements": "str", "default": []},
+        "location": {"type": "str"},
+        "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
     }
     module = AnsibleModule(argument_spec=spec, supports_check_mode=True)
     options = module.params
@@ -127,7 +170,12 @@ def main() -> None:
     def run() -> t.Dict[str, t.Any]:
         azure = connection(options)
         vms = identity.locate(options["vms"], options["resource_group"], azure.login.subscription_id)
-        return identity.ensure(azure, vms, module.check_mode)
+        group, names = options["resource_group"], options["user_assigned"]
+        users = user_identity.resource_ids(names, group, azure.subscription_id) if names else []
+        system = options["system_assigned"] if options["system_assigned"] is not None else not users
+        wanted = identity.Wanted(system, tuple(users), options["state"] == "present")
+        made = user_identity.ensure(azure, users, options["location"], module.check_mode) if wanted.present else []
+        return identity.ensure(azure, vms, module.check_mode, wanted, made)
 
     skin.run(module, run)
 

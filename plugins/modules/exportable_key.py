@@ -114,6 +114,36 @@ options:
       - Make a new version now. It inherits attributes and policy.
     type: bool
     default: false
+  rotation_policy:
+    description:
+      - When the vault makes new versions by itself, and how long versions are valid. It replaces the whole rotation policy; V({})
+        removes it. Not the release policy.
+    type: dict
+    version_added: 0.2.0
+    suboptions:
+      rotate_after_create:
+        description:
+          - Age at which a new version is made, an ISO 8601 duration such as V(P18M).
+        type: str
+      rotate_before_expiry:
+        description:
+          - Time before the expiry at which a new version is made.
+        type: str
+      notify_before_expiry:
+        description:
+          - Time before the expiry at which Azure sends an event.
+        type: str
+      expires_in:
+        description:
+          - Validity of new versions. The service releases expired keys all the same.
+        type: str
+  state:
+    description:
+      - V(absent) deletes the key with all its versions; it can be recovered until its purge date. V(purged) also purges it, for ever.
+    type: str
+    choices: [present, absent, purged]
+    default: present
+    version_added: 0.2.0
   deleted_action:
     description:
       - What to do when the name is held by a soft-deleted key.
@@ -168,6 +198,19 @@ EXAMPLES = r"""
         - 0f3b1a52-6c1c-4d8b-9b6e-0a1b2c3d4e5f
         - 1a2b3c4d-5e6f-4a5b-8c7d-9e0f1a2b3c4d
 
+- name: Stop further releases of the latest version
+  confidential.azure_skr.exportable_key:
+    vault_uri: https://kv-web-prod.vault.azure.net
+    key_name: tls-key
+    enabled: false
+
+- name: A new version every year
+  confidential.azure_skr.exportable_key:
+    vault_uri: https://kv-web-prod.vault.azure.net
+    key_name: tls-key
+    rotation_policy:
+      rotate_after_create: P1Y
+
 - name: A new version with the same policy
   confidential.azure_skr.exportable_key:
     vault_uri: https://kv-web-prod.vault.azure.net
@@ -188,6 +231,10 @@ key:
   description: Type, attributes and decoded release policy.
   type: dict
   returned: when the key exists
+rotation_policy:
+  description: The rotation policy; C(after_create), C(before_expiry), C(notify_before_expiry), C(expires_in).
+  type: dict
+  returned: when O(rotation_policy) is given
 versions:
   description: All versions, newest first.
   type: list
@@ -231,7 +278,12 @@ import typing as t
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.confidential.azure_skr.plugins.module_utils import skin
-from ansible_collections.confidential.azure_skr.plugins.module_utils.azure import key, key_policy
+from ansible_collections.confidential.azure_skr.plugins.module_utils.azure import (
+    key,
+    key_policy,
+    key_removal,
+    key_rotation,
+)
 from ansible_collections.confidential.azure_skr.plugins.module_utils.azure.arguments import azure_argument_spec
 from ansible_collections.confidential.azure_skr.plugins.module_utils.azure.clients import connection
 from ansible_collections.confidential.azure_skr.plugins.module_utils.policy.failure import SkrFailure
@@ -278,6 +330,14 @@ def main() -> None:
         "expires_on": {"type": "str"},
         "tags": {"type": "dict"},
         "rotate": {"type": "bool", "default": False},
+        "rotation_policy": {
+            "type": "dict",
+            "options": {
+                name: {"type": "str"}
+                for name in ("rotate_after_create", "rotate_before_expiry", "notify_before_expiry", "expires_in")
+            },
+        },
+        "state": {"type": "str", "choices": ["present", "absent", "purged"], "default": "present"},
         "deleted_action": {"type": "str", "choices": ["fail", "recover", "purge"], "default": "fail"},
     }
     module = AnsibleModule(
@@ -306,9 +366,14 @@ def main() -> None:
             not_before=key.parse_time("not_before", options["not_before"]),
             expires_on=key.parse_time("expires_on", options["expires_on"]),
             confirm_immutable=options["confirm_immutable"],
+            rotation=key_rotation.read(options["rotation_policy"]),
             lint=key_policy.Lint(options["lint_fail_on"], options["accepted_findings"]),
             **{name: options[name] for name in names},
         )
+        if options["state"] != "present":
+            key.check(wanted)
+            purged = options["state"] == "purged"
+            return key_removal.ensure(connection(options), wanted.vault_uri, wanted.name, purged, module.check_mode)
         return key.ensure(connection(options), wanted, module.check_mode)
 
     skin.run(module, run)

@@ -106,3 +106,53 @@ def test_update_that_got_lost_on_the_way_back_is_found_done(local_lab: Lab) -> N
         result = ensure(local_lab, "cvm-04")
     assert not result.get("failed"), result
     assert result["vms"][0]["principal_id"] == principal(local_lab, "cvm-04")
+
+
+# --- user-assigned identities
+
+
+def test_one_identity_for_many_vms(local_lab: Lab) -> None:
+    """Made where it is missing, attached to all, others stay; again is no change; taken away, it alone goes."""
+    bare(local_lab, "cvm-05")
+    others = bare(local_lab, "cvm-04", users=2)
+    mark = local_lab.mark
+    wanted: dict[str, Any] = {"user_assigned": ["id-fleet"], "location": "westeurope"}
+    planned = ensure(local_lab, "cvm-04", "cvm-05", check=True, **wanted)
+    assert planned["changed"] and len(planned["identities_made"]) == 1 and local_lab.writes(mark) == []
+    assert planned["diff"]["after"]["cvm-05"] == {"type": "UserAssigned", "user_assigned": ["id-fleet"]}
+    made = ensure(local_lab, "cvm-04", "cvm-05", **wanted)
+    assert made["changed"] and made["identities_made"] == planned["identities_made"]
+    four, five = made["vms"]
+    assert len(four["user_assigned"]) == 3 and {one["client_id"] for one in four["user_assigned"]} > set(others)
+    assert [one["id"].rpartition("/")[2] for one in five["user_assigned"]] == ["id-fleet"] and not five["principal_id"]
+    mark = local_lab.mark
+    again = ensure(local_lab, "cvm-04", "cvm-05", **wanted)
+    assert not again["changed"] and again["identities_made"] == [] and local_lab.writes(mark) == []
+    both = ensure(local_lab, "cvm-05", system_assigned=True, **wanted)
+    assert both["changed"] and both["vms"][0]["principal_id"] and both["vms"][0]["user_assigned"]
+    gone = ensure(local_lab, "cvm-04", "cvm-05", state="absent", user_assigned=["id-fleet"])
+    assert gone["changed"] and {one["client_id"] for one in gone["vms"][0]["user_assigned"]} == set(others)
+    assert gone["vms"][1]["principal_id"] and gone["vms"][1]["user_assigned"] == []
+    mark = local_lab.mark
+    assert not ensure(local_lab, "cvm-04", "cvm-05", state="absent", user_assigned=["id-fleet"])["changed"]
+    assert local_lab.writes(mark) == []
+    bare(local_lab, "cvm-04")
+
+
+def test_the_system_identity_can_be_taken_away(local_lab: Lab) -> None:
+    bare(local_lab, "cvm-04", users=1)
+    ensure(local_lab, "cvm-04")
+    gone = ensure(local_lab, "cvm-04", state="absent")
+    assert gone["changed"] and principal(local_lab, "cvm-04") is None and len(gone["vms"][0]["user_assigned"]) == 1
+    mark = local_lab.mark
+    assert not ensure(local_lab, "cvm-04", state="absent")["changed"] and local_lab.writes(mark) == []
+    bare(local_lab, "cvm-04")
+
+
+def test_an_identity_that_is_missing_is_named(local_lab: Lab) -> None:
+    mark = local_lab.mark
+    result = ensure(local_lab, "cvm-04", user_assigned=["id-nobody"])
+    assert result["failed"] and result["reason"] == "resource_not_found" and "id-nobody" in result["msg"]
+    assert "location" in result["next_step"]
+    bad = ensure(local_lab, "cvm-04", user_assigned=["/subscriptions/x"])
+    assert bad["reason"] == "invalid_input" and "user_assigned" in bad["msg"] and local_lab.writes(mark) == []

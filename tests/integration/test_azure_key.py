@@ -298,3 +298,59 @@ def test_throttled_update_is_repeated(local_lab: Lab, vault: str) -> None:
     with local_lab.fault("status", service="keyvault", operation="key_update", times=1, code=429):
         result = ensure(local_lab, vault, "slow", tags={"a": "b"})
     assert result["changed"] and result["key"]["tags"] == {"a": "b"}, result
+
+
+# --- rotation policy and removal
+
+
+def test_rotation_policy(local_lab: Lab, vault: str) -> None:
+    policy = release_policy()
+    ensure(local_lab, vault, "turning", release_policy=policy, key_size=2048)
+    mark = local_lab.mark
+    wanted = {"rotate_after_create": "p18m", "notify_before_expiry": "P30D", "expires_in": "P2Y"}
+    planned = ensure(local_lab, vault, "turning", check=True, rotation_policy=wanted)
+    assert planned["changed"] and planned["diff"]["after"]["rotation_policy"]["after_create"] == "P18M"
+    assert local_lab.writes(mark) == []
+    assert ensure(local_lab, vault, "turning", rotation_policy=wanted)["changed"]
+    mark = local_lab.mark
+    again = ensure(local_lab, vault, "turning", rotation_policy=wanted)
+    assert not again["changed"] and local_lab.writes(mark) == []
+    assert ensure(local_lab, vault, "turning", rotation_policy={})["changed"]
+    assert not ensure(local_lab, vault, "turning", rotation_policy={})["changed"]
+    made = ensure(
+        local_lab, vault, "born-turning", release_policy=policy, rotation_policy={"rotate_after_create": "P1Y"}
+    )
+    assert made["changed"] and made["rotation_policy"]["after_create"] == "P1Y" and len(made["versions"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("rotation", "word"),
+    [
+        ({"rotate_after_create": "18 months"}, "rotate_after_create"),
+        ({"rotate_after_create": "P"}, "rotate_after_create"),
+        ({"rotate_after_create": "P1Y", "rotate_before_expiry": "P30D"}, "rotate_before_expiry"),
+        ({"notify_before_expiry": "P30D"}, "expires_in"),
+    ],
+)
+def test_bad_rotation_policy(local_lab: Lab, vault: str, rotation: dict[str, str], word: str) -> None:
+    mark = local_lab.mark
+    result = ensure(local_lab, vault, "turning", rotation_policy=rotation)
+    assert result["reason"] == "invalid_input" and word in result["msg"] and local_lab.writes(mark) == []
+
+
+def test_deleted_recovered_and_purged(local_lab: Lab, vault: str) -> None:
+    policy = release_policy()
+    made = ensure(local_lab, vault, "passing", release_policy=policy, key_size=2048)
+    mark = local_lab.mark
+    assert ensure(local_lab, vault, "passing", check=True, state="absent")["changed"] and local_lab.writes(mark) == []
+    gone = ensure(local_lab, vault, "passing", state="absent")
+    assert gone["changed"] and gone["diff"] == {"before": {"state": "present"}, "after": {"state": "deleted"}}
+    mark = local_lab.mark
+    assert not ensure(local_lab, vault, "passing", state="absent")["changed"] and local_lab.writes(mark) == []
+    back = ensure(local_lab, vault, "passing", release_policy=policy, deleted_action="recover")
+    assert back["changed"] and back["kid"] == made["kid"]
+    assert ensure(local_lab, vault, "passing", state="purged")["diff"]["after"] == {"state": "absent"}
+    mark = local_lab.mark
+    assert not ensure(local_lab, vault, "passing", state="purged")["changed"] and local_lab.writes(mark) == []
+    fresh = ensure(local_lab, vault, "passing", release_policy=policy, key_size=2048)
+    assert fresh["changed"] and fresh["kid"] != made["kid"]

@@ -114,39 +114,45 @@ class Connection:
 
     def get(self, path: str, api_version: str, what: str) -> t.Dict[str, t.Any]:
         """One document of Azure Resource Manager for which there is no well-kept SDK; on the same transport and rules."""
+        return self._send("GET", path, api_version, None, what)
 
-        def make() -> t.Any:
-            try:
-                from azure.core.pipeline import policies
-                from azure.mgmt.core import ARMPipelineClient
-                from azure.mgmt.core.policies import ARMChallengeAuthenticationPolicy
-            except ImportError as error:
-                raise credentials.library_missing("azure-mgmt-core") from error
-            transport = self._transport()
-            chain = [
-                policies.RequestIdPolicy(),
-                policies.UserAgentPolicy(transport.pop("user_agent")),
-                policies.ProxyPolicy(transport.pop("proxies", None)),
-                policies.RetryPolicy(),
-                ARMChallengeAuthenticationPolicy(self.credential, self.login.cloud.scope),
-            ]
-            return ARMPipelineClient(self.login.cloud.resource_manager, policies=chain, **transport)
+    def put(self, path: str, api_version: str, body: t.Dict[str, t.Any], what: str) -> t.Dict[str, t.Any]:
+        """Write one document that way; only for resources whose making is no long-running operation."""
+        return self._send("PUT", path, api_version, body, what)
 
-        client = self._once("resource manager", make)
+    def _send(
+        self, method: str, path: str, api_version: str, body: t.Optional[t.Dict[str, t.Any]], what: str
+    ) -> t.Dict[str, t.Any]:
+        client = self._once("resource manager", self._pipeline)
         with errors(what):
             from azure.core.exceptions import HttpResponseError, map_error
             from azure.core.exceptions import ResourceNotFoundError as NotFound
             from azure.core.rest import HttpRequest
             from azure.mgmt.core.exceptions import ARMErrorFormat
 
-            request = HttpRequest(
-                "GET", f"{self.login.cloud.resource_manager}{path}", params={"api-version": api_version}
-            )
-            response = client.send_request(request)
-            if response.status_code != 200:
+            url = f"{self.login.cloud.resource_manager}{path}"
+            response = client.send_request(HttpRequest(method, url, params={"api-version": api_version}, json=body))
+            if response.status_code not in (200, 201):
                 map_error(response.status_code, response, {404: NotFound})
                 raise HttpResponseError(response=response, error_format=ARMErrorFormat)
             return t.cast(t.Dict[str, t.Any], response.json())
+
+    def _pipeline(self) -> t.Any:
+        try:
+            from azure.core.pipeline import policies
+            from azure.mgmt.core import ARMPipelineClient
+            from azure.mgmt.core.policies import ARMChallengeAuthenticationPolicy
+        except ImportError as error:
+            raise credentials.library_missing("azure-mgmt-core") from error
+        transport = self._transport()
+        chain = [
+            policies.RequestIdPolicy(),
+            policies.UserAgentPolicy(transport.pop("user_agent")),
+            policies.ProxyPolicy(transport.pop("proxies", None)),
+            policies.RetryPolicy(),
+            ARMChallengeAuthenticationPolicy(self.credential, self.login.cloud.scope),
+        ]
+        return ARMPipelineClient(self.login.cloud.resource_manager, policies=chain, **transport)
 
     def caller(self) -> t.Dict[str, t.Any]:
         """Claims of the caller's own token: ``oid`` and ``tid`` are what is read of it."""

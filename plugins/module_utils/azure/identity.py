@@ -2,7 +2,7 @@
 # Copyright (c) 2026, confidential.azure_skr contributors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The system-assigned managed identity of many VMs at once; other identities are never touched."""
+"""Managed identities of many VMs at once, system- and user-assigned; identities that are not named are never touched."""
 
 from __future__ import annotations
 
@@ -20,6 +20,17 @@ _ID = re.compile(
 )
 _POLL = 2
 _RACES = 3
+
+
+class Wanted(t.NamedTuple):
+    """Which identities shall be there, or with ``present`` false shall not; ``users`` are resource ids."""
+
+    system: bool = True
+    users: t.Tuple[str, ...] = ()
+    present: bool = True
+
+
+SYSTEM_ALONE = Wanted()
 
 
 class Vm(t.NamedTuple):
@@ -77,23 +88,52 @@ def locate(entries: t.Sequence[str], group: t.Optional[str], subscription: t.Opt
     return list(found.values())
 
 
-def plan_identity(found: t.Mapping[str, t.Any]) -> Plan:
-    """The union of what the VM has and a system-assigned identity. ``type`` is authoritative in the service."""
+def plan_identity(found: t.Mapping[str, t.Any], wanted: Wanted = SYSTEM_ALONE) -> Plan:
+    """What the VM has, with or without what is wanted; ``type`` is authoritative in the service.
+
+    The body names the user-assigned identities that stay with ``{}`` and those that go with ``null``.
+    """
     identity = found.get("identity") or {}
     kinds = {kind.strip() for kind in str(identity.get("type") or "").split(",")} - {"", "None"}
-    before = {"type": ", ".join(sorted(kinds)) or "None"}
-    if "SystemAssigned" in kinds:
+    users = {str(user).lower(): str(user) for user in identity.get("userAssignedIdentities") or {}}
+    named = {user.lower(): user for user in wanted.users}
+    # A service that says there are some without naming them: they stay.
+    unnamed = "UserAssigned" in kinds and not users
+    before = _shown("SystemAssigned" in kinds, users, unnamed)
+    if wanted.present:
+        system = wanted.system or "SystemAssigned" in kinds
+        after_users = {**named, **users}
+    else:
+        system = "SystemAssigned" in kinds and not wanted.system
+        after_users = {key: user for key, user in users.items() if key not in named}
+    after = _shown(system, after_users, unnamed)
+    if after == before:
         return Plan("none", before, before)
-    users = sorted((identity.get("userAssignedIdentities") or {}).keys())
-    kind = "SystemAssigned, UserAssigned" if users or "UserAssigned" in kinds else "SystemAssigned"
-    body: t.Dict[str, t.Any] = {"identity": {"type": kind}}
+    body: t.Dict[str, t.Any] = {"type": after["type"]}
+    members: t.Dict[str, t.Any] = {user: {} for _key, user in sorted(after_users.items())}
+    # Without any left the type alone removes them all, and the service takes no list.
+    if after_users:
+        members.update({user: None for key, user in sorted(users.items()) if key not in after_users})
+        body["userAssignedIdentities"] = members
+    return Plan("update", before, after, {"identity": body})
+
+
+def _shown(system: bool, users: t.Mapping[str, str], unnamed: bool) -> t.Dict[str, t.Any]:
+    kinds = [kind for kind, there in (("SystemAssigned", system), ("UserAssigned", bool(users) or unnamed)) if there]
+    shown: t.Dict[str, t.Any] = {"type": ", ".join(kinds) or "None"}
     if users:
-        body["identity"]["userAssignedIdentities"] = {user: {} for user in users}
-    return Plan("update", before, {"type": kind}, body)
+        shown["user_assigned"] = sorted(user.rpartition("/")[2] for user in users)
+    return shown
 
 
-def ensure(connection: Connection, vms: t.Sequence[Vm], check_mode: bool) -> t.Dict[str, t.Any]:
-    """Give every VM its identity; one list request per resource group, writes only where one is missing.
+def ensure(
+    connection: Connection,
+    vms: t.Sequence[Vm],
+    check_mode: bool,
+    wanted: Wanted = SYSTEM_ALONE,
+    identities_made: t.Sequence[str] = (),
+) -> t.Dict[str, t.Any]:
+    """Give every VM its identities, or take them away; one list request per resource group, writes only where one is missing.
 
     One VM's failure does not stop the others. Raises SkrFailure when any failed; its facts tell all VMs.
     """
@@ -105,10 +145,10 @@ def ensure(connection: Connection, vms: t.Sequence[Vm], check_mode: bool) -> t.D
             absent = SkrFailure("resource_not_found", f"There is no VM {vm.name} in resource group {vm.group}.")
             outcomes.append(Outcome(vm, None, {}, unread.get(vm.group.lower(), absent)))
         else:
-            outcomes.append(Outcome(vm, plan_identity(found), found))
+            outcomes.append(Outcome(vm, plan_identity(found, wanted), found))
     if not check_mode:
-        _apply(connection, [outcome for outcome in outcomes if outcome.plan and outcome.plan.changed])
-    return _result(outcomes)
+        _apply(connection, [outcome for outcome in outcomes if outcome.plan and outcome.plan.changed], wanted)
+    return _result(outcomes, identities_made)
 
 
 def _list(
@@ -128,13 +168,13 @@ def _list(
     return found, unread
 
 
-def _apply(connection: Connection, outcomes: t.Sequence[Outcome]) -> None:
+def _apply(connection: Connection, outcomes: t.Sequence[Outcome], wanted: Wanted) -> None:
     """Start all updates, then wait for all; each poller works in a thread of its own."""
     machines = connection.compute.virtual_machines
     pollers = []
     for outcome in outcomes:
         try:
-            pollers.append((outcome, _start(machines, outcome)))
+            pollers.append((outcome, _start(machines, outcome, wanted)))
         except SkrFailure as failure:
             outcome.failure = failure
     for outcome, poller in pollers:
@@ -147,10 +187,10 @@ def _apply(connection: Connection, outcomes: t.Sequence[Outcome]) -> None:
             outcome.failure = failure
 
 
-def _start(machines: t.Any, outcome: Outcome) -> t.Any:
+def _start(machines: t.Any, outcome: Outcome, wanted: Wanted) -> t.Any:
     """Send one update that loses no race: if somebody changed the VM meanwhile, read, plan and try again.
 
-    None when somebody else has made the identity by then.
+    None when somebody else has made that change by then.
     """
     from azure.core import MatchConditions
     from azure.core.exceptions import ResourceModifiedError
@@ -168,15 +208,19 @@ def _start(machines: t.Any, outcome: Outcome) -> t.Any:
                 )
             except ResourceModifiedError:
                 outcome.found = wire(machines.get(vm.group, vm.name))
-                outcome.plan = plan_identity(outcome.found)
+                outcome.plan = plan_identity(outcome.found, wanted)
     raise SkrFailure(
         "conflict", f"VM {vm.name} was changed by somebody else {_RACES} times while its identity was set."
     )
 
 
-def _result(outcomes: t.Sequence[Outcome]) -> t.Dict[str, t.Any]:
+def _result(outcomes: t.Sequence[Outcome], identities_made: t.Sequence[str]) -> t.Dict[str, t.Any]:
     changed = [outcome for outcome in outcomes if outcome.plan and outcome.plan.changed and not outcome.failure]
-    result: t.Dict[str, t.Any] = {"changed": bool(changed), "vms": [outcome.as_dict() for outcome in outcomes]}
+    result: t.Dict[str, t.Any] = {
+        "changed": bool(changed or identities_made),
+        "vms": [outcome.as_dict() for outcome in outcomes],
+        "identities_made": list(identities_made),
+    }
     if changed:
         result["diff"] = {
             "before": {outcome.vm.name: outcome.plan.before for outcome in changed if outcome.plan},

@@ -14,7 +14,7 @@ import typing as t
 
 from ..policy import canonical, compare, model
 from ..policy.failure import SkrFailure
-from . import key_policy
+from . import key_policy, key_removal, key_rotation
 from . import vault as vaults
 from .clients import ONCE, SAFE_TO_REPEAT, Connection, errors, service_code
 from .plan import Plan, text_tags
@@ -44,6 +44,7 @@ class Wanted:
     tags: t.Optional[t.Dict[str, str]] = None
     rotate: bool = False
     deleted_action: str = "fail"
+    rotation: t.Optional[key_rotation.Rotation] = None
     immutable: t.Optional[bool] = None
     confirm_immutable: bool = False
     lint: key_policy.Lint = key_policy.Lint()
@@ -88,6 +89,8 @@ def ensure(connection: Connection, wanted: Wanted, check_mode: bool) -> t.Dict[s
     if recovered:
         result.setdefault("diff", {"before": {"state": "deleted"}, "after": {"state": "recovered"}})
         result["changed"] = True
+    if wanted.rotation is not None and (found is not None or check_mode):
+        key_rotation.ensure(client, wanted.name, wanted.rotation, found is not None, check_mode, result)
     if found is not None:
         result.update(facts(found))
         result["versions"] = versions(client, wanted.name)
@@ -185,18 +188,7 @@ def _deleted(client: t.Any, wanted: Wanted, check_mode: bool) -> bool:
         with errors(f"deleted key {wanted.name}"):
             client.begin_recover_deleted_key(wanted.name).wait()
         return True
-    try:
-        client.purge_deleted_key(wanted.name, **SAFE_TO_REPEAT)
-    except HttpResponseError as error:
-        # The code ForbiddenByPolicy alone may also mean that the caller lacks the permission to purge.
-        if "purge protection" in service_code(error)[2].lower():
-            raise SkrFailure(
-                "purge_refused",
-                f"The vault's purge protection forbids purging {wanted.name}.",
-                {"key_name": wanted.name},
-            ) from error
-        with errors(f"deleted key {wanted.name}"):
-            raise
+    key_removal.purge(client, wanted.name)
     return False
 
 

@@ -204,3 +204,50 @@ def test_resource_group_that_cannot_be_read_fails_its_own_vms_only() -> None:
         identity.ensure(connection, [identity.Vm("gone", "x"), identity.Vm("rg", "a")], False)
     told = {vm["name"]: vm for vm in caught.value.facts["vms"]}
     assert told["a"]["changed"] and told["x"]["reason"] == "resource_not_found"
+
+
+A, B = (
+    "/subscriptions/s/resourceGroups/rg/providers/Microsoft.ManagedIdentity/userAssignedIdentities/" + n for n in "ab"
+)
+
+
+@pytest.mark.parametrize(
+    ("found", "wanted", "body"),
+    [
+        ({}, identity.Wanted(False, (A,)), {"type": "UserAssigned", "userAssignedIdentities": {A: {}}}),
+        (
+            {"type": "SystemAssigned"},
+            identity.Wanted(False, (A,)),
+            {"type": "SystemAssigned, UserAssigned", "userAssignedIdentities": {A: {}}},
+        ),
+        (
+            {"type": "UserAssigned", "userAssignedIdentities": {A: {}}},
+            identity.Wanted(True, (B,)),
+            {"type": "SystemAssigned, UserAssigned", "userAssignedIdentities": {A: {}, B: {}}},
+        ),
+        (
+            {"type": "UserAssigned", "userAssignedIdentities": {A: {}, B: {}}},
+            identity.Wanted(False, (B,), False),
+            {"type": "UserAssigned", "userAssignedIdentities": {A: {}, B: None}},
+        ),
+        (
+            {"type": "SystemAssigned, UserAssigned", "userAssignedIdentities": {A: {}}},
+            identity.Wanted(False, (A,), False),
+            {"type": "SystemAssigned"},
+        ),
+        (
+            {"type": "UserAssigned", "userAssignedIdentities": {A: {}}},
+            identity.Wanted(False, (A,), False),
+            {"type": "None"},
+        ),
+        ({"type": "SystemAssigned"}, identity.Wanted(True, (), False), {"type": "None"}),
+        ({"type": "UserAssigned", "userAssignedIdentities": {A.upper(): {}}}, identity.Wanted(False, (A,)), None),
+        ({"type": "SystemAssigned"}, identity.Wanted(False, (A,), False), None),
+        ({}, identity.Wanted(True, (A,), False), None),
+    ],
+)
+def test_named_identities_come_and_go_and_others_stay(
+    found: dict[str, Any], wanted: identity.Wanted, body: dict[str, Any] | None
+) -> None:
+    plan = identity.plan_identity({"identity": found} if found else {}, wanted)
+    assert plan.body == ({"identity": body} if body else None) and plan.changed == (body is not None)
