@@ -52,7 +52,7 @@ options:
     default: /sys/kernel/security/tpm0/binary_bios_measurements
   cache_dir:
     description:
-      - Directory for the attestation provider's public signing keys, which saves a request in later runs.
+      - Directory for the attestation provider's public signing keys and the host's public certificate chain, which saves requests later.
     type: path
     default: /run/azure-skr
 requirements:

@@ -285,8 +285,8 @@ def describe(found: t.Any) -> t.Dict[str, t.Any]:
         "curve": str(getattr(key.crv, "value", key.crv)) if key.crv else None,
         "exportable": bool(properties.exportable),
         "enabled": properties.enabled,
-        "not_before": _seconds(properties.not_before),
-        "expires_on": _seconds(properties.expires_on),
+        "not_before": seconds(properties.not_before),
+        "expires_on": seconds(properties.expires_on),
         "key_ops": sorted(str(getattr(operation, "value", operation)) for operation in found.key_operations or []),
         "tags": properties.tags or {},
         "release_policy": document,
@@ -308,7 +308,7 @@ def _document(text: bytes) -> t.Any:
     return canonical.as_dict(policy) if policy else text.decode("utf-8", "replace")
 
 
-def _seconds(moment: t.Optional[datetime.datetime]) -> t.Optional[int]:
+def seconds(moment: t.Optional[datetime.datetime]) -> t.Optional[int]:
     return int(moment.timestamp()) if moment else None
 
 
@@ -385,9 +385,9 @@ def versions(client: t.Any, name: str) -> t.List[t.Dict[str, t.Any]]:
                 "kid": item.id,
                 "version": item.version,
                 "enabled": item.enabled,
-                "created": _seconds(item.created_on),
-                "not_before": _seconds(item.not_before),
-                "expires_on": _seconds(item.expires_on),
+                "created": seconds(item.created_on),
+                "not_before": seconds(item.not_before),
+                "expires_on": seconds(item.expires_on),
             }
             for item in client.list_properties_of_key_versions(name)
         ]
