@@ -67,6 +67,52 @@ options:
     type: list
     elements: str
     default: []
+  public_network_access:
+    description:
+      - Whether the vault can be reached other than by private endpoints.
+    type: str
+    choices: [enabled, disabled]
+    version_added: 0.2.0
+  network_acls:
+    description:
+      - The vault's firewall. Members that are not given stay as they are.
+    type: dict
+    version_added: 0.2.0
+    suboptions:
+      default_action:
+        description:
+          - What happens to addresses that no rule names.
+        type: str
+        choices: [allow, deny]
+      bypass:
+        description:
+          - Whether trusted Azure services get past the firewall.
+        type: str
+        choices: [azure_services, none]
+      ip_rules:
+        description:
+          - Public IPv4 addresses or networks that are allowed. They replace the ones there are.
+        type: list
+        elements: str
+      subnet_ids:
+        description:
+          - Resource ids of subnets that are allowed. They replace the ones there are.
+        type: list
+        elements: str
+  accept_weakening:
+    description:
+      - Allow this run to switch the firewall or the ban on public access off.
+    type: bool
+    default: false
+    version_added: 0.2.0
+  deleted_action:
+    description:
+      - What to do when the name is held by a soft-deleted vault of the subscription. V(recover) brings it back with its keys, V(purge)
+        removes it and its keys for ever.
+    type: str
+    choices: [fail, recover, purge]
+    default: fail
+    version_added: 0.2.0
   tags:
     description:
       - Tags of the vault. They replace the tags it has; V({}) removes all.
@@ -85,6 +131,15 @@ EXAMPLES = r"""
     resource_group: rg-web
     location: westeurope
     purge_protection: true
+
+- name: A vault that only our own network reaches
+  confidential.azure_skr.key_vault:
+    name: kv-web-prod
+    resource_group: rg-web
+    location: westeurope
+    network_acls:
+      default_action: deny
+      ip_rules: [20.50.1.0/24]
 
 - name: A Premium vault with access policies, keys managed by the identity that runs the play
   confidential.azure_skr.key_vault:
@@ -127,7 +182,7 @@ import typing as t
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.confidential.azure_skr.plugins.module_utils import skin
-from ansible_collections.confidential.azure_skr.plugins.module_utils.azure import vault
+from ansible_collections.confidential.azure_skr.plugins.module_utils.azure import vault, vault_network
 from ansible_collections.confidential.azure_skr.plugins.module_utils.azure.arguments import azure_argument_spec
 from ansible_collections.confidential.azure_skr.plugins.module_utils.azure.clients import connection
 
@@ -143,6 +198,18 @@ def main() -> None:
         "purge_protection": {"type": "bool"},
         "soft_delete_retention_days": {"type": "int"},
         "key_managers": {"type": "list", "elements": "str", "default": [], "no_log": False},
+        "public_network_access": {"type": "str", "choices": ["enabled", "disabled"]},
+        "network_acls": {
+            "type": "dict",
+            "options": {
+                "default_action": {"type": "str", "choices": ["allow", "deny"]},
+                "bypass": {"type": "str", "choices": ["azure_services", "none"]},
+                "ip_rules": {"type": "list", "elements": "str"},
+                "subnet_ids": {"type": "list", "elements": "str"},
+            },
+        },
+        "accept_weakening": {"type": "bool", "default": False},
+        "deleted_action": {"type": "str", "choices": ["fail", "recover", "purge"], "default": "fail"},
         "tags": {"type": "dict"},
     }
     module = AnsibleModule(argument_spec=spec, supports_check_mode=True)
@@ -158,8 +225,12 @@ def main() -> None:
             "purge_protection",
             "soft_delete_retention_days",
             "tags",
+            "accept_weakening",
+            "deleted_action",
         )
-        wanted = vault.Wanted(key_managers=tuple(options["key_managers"]), **{name: options[name] for name in names})
+        network = vault_network.wanted(options["public_network_access"], options["network_acls"])
+        managers = tuple(options["key_managers"])
+        wanted = vault.Wanted(key_managers=managers, network=network, **{name: options[name] for name in names})
         return vault.ensure(connection(options), wanted, module.check_mode)
 
     skin.run(module, run)

@@ -94,3 +94,101 @@ def test_throttled_calls_are_repeated(local_lab: Lab) -> None:
 def test_secret_is_in_no_output(local_lab: Lab) -> None:
     result = ensure(local_lab, vault_name())
     assert local_lab.azure()["secret"] not in str(result)
+
+
+# --- network rules
+
+
+SUBNET = "/subscriptions/x/resourceGroups/rg/providers/Microsoft.Network/virtualNetworks/net/subnets/vms"
+
+
+def test_network_rules(local_lab: Lab) -> None:
+    """A new firewall, the same again in another spelling, one member changed; switching it off needs a word."""
+    name = vault_name()
+    rules: dict[str, Any] = {"default_action": "deny", "ip_rules": ["20.50.1.7"], "subnet_ids": [SUBNET]}
+    ensure(local_lab, name)
+    mark = local_lab.mark
+    planned = ensure(local_lab, name, check=True, network_acls=rules)
+    assert planned["changed"] and planned["diff"]["before"]["network_acls"]["default_action"] == "Allow"
+    assert planned["diff"]["after"]["network_acls"]["ip_rules"] == ["20.50.1.7/32"] and local_lab.writes(mark) == []
+    made = ensure(local_lab, name, network_acls=rules)
+    assert made["changed"] and made["vault"]["network_acls"]["default_action"] == "Deny"
+    mark = local_lab.mark
+    subnet = SUBNET.replace("resourceGroups", "RESOURCEGROUPS") + "/"
+    spelt = {"default_action": "deny", "ip_rules": ["20.50.1.7/32"], "subnet_ids": [subnet]}
+    assert not ensure(local_lab, name, network_acls=spelt)["changed"] and local_lab.writes(mark) == []
+    more = ensure(local_lab, name, network_acls={"ip_rules": ["20.50.1.7", "20.50.2.0/24"]})
+    assert more["changed"] and more["vault"]["network_acls"]["subnet_ids"] == [SUBNET.lower()]
+    assert ensure(local_lab, name, public_network_access="disabled")["vault"]["public_network_access"] == "disabled"
+    mark = local_lab.mark
+    for weaker in ({"network_acls": {"default_action": "allow"}}, {"public_network_access": "enabled"}):
+        refused = ensure(local_lab, name, **weaker)
+        assert refused["failed"] and refused["reason"] == "vault_weakening_refused"
+        assert "accept_weakening" in refused["next_step"] and local_lab.writes(mark) == []
+    opened = ensure(local_lab, name, public_network_access="enabled", accept_weakening=True)
+    assert opened["changed"] and opened["vault"]["public_network_access"] == "enabled"
+
+
+@pytest.mark.parametrize(
+    ("rules", "word"),
+    [
+        ({"ip_rules": ["20.50.1.7/24"]}, "ip_rules"),
+        ({"ip_rules": ["10.0.0.0/8"]}, "ip_rules"),
+        ({"ip_rules": ["web-01"]}, "ip_rules"),
+        ({"subnet_ids": ["vms"]}, "subnet_ids"),
+    ],
+)
+def test_bad_network_rules(local_lab: Lab, rules: dict[str, Any], word: str) -> None:
+    mark = local_lab.mark
+    result = ensure(local_lab, vault_name(), network_acls=rules)
+    assert result["reason"] == "invalid_input" and word in result["msg"] and local_lab.audit(mark) == []
+
+
+def test_a_vault_is_born_with_its_firewall(local_lab: Lab) -> None:
+    name = vault_name()
+    made = ensure(local_lab, name, network_acls={"default_action": "deny", "bypass": "none"})
+    assert made["vault"]["network_acls"] == {
+        "default_action": "Deny",
+        "bypass": "None",
+        "ip_rules": [],
+        "subnet_ids": [],
+    }
+    assert not ensure(local_lab, name, network_acls={"default_action": "deny", "bypass": "none"})["changed"]
+
+
+# --- names of deleted vaults
+
+
+def delete(lab: Lab, name: str) -> None:
+    from ansible_collections.confidential.azure_skr.plugins.module_utils.azure.clients import connection
+
+    connection(lab.azure(), {}).vaults.delete(RESOURCE_GROUP, name)
+
+
+def test_a_deleted_vault_is_recovered_and_reconciled(local_lab: Lab) -> None:
+    name = vault_name()
+    made = ensure(local_lab, name, tags={"team": "web"})
+    delete(local_lab, name)
+    mark = local_lab.mark
+    taken = ensure(local_lab, name)
+    assert taken["failed"] and taken["reason"] == "vault_name_taken" and local_lab.writes(mark) == []
+    planned = ensure(local_lab, name, check=True, deleted_action="recover")
+    assert planned["changed"] and planned["diff"]["after"] == {"state": "recovered"} and local_lab.writes(mark) == []
+    back = ensure(local_lab, name, deleted_action="recover", purge_protection=True)
+    assert back["changed"] and back["vault"]["id"] == made["vault"]["id"] and back["vault"]["purge_protection"] is True
+    mark = local_lab.mark
+    again = ensure(local_lab, name, deleted_action="recover", purge_protection=True)
+    assert not again["changed"] and local_lab.writes(mark) == []
+    delete(local_lab, name)
+    refused = ensure(local_lab, name, deleted_action="purge")
+    assert refused["failed"] and refused["reason"] == "purge_refused"
+
+
+def test_a_deleted_vault_is_purged_for_a_new_one(local_lab: Lab) -> None:
+    name = vault_name()
+    ensure(local_lab, name, tags={"old": "1"})
+    delete(local_lab, name)
+    mark = local_lab.mark
+    assert ensure(local_lab, name, check=True, deleted_action="purge")["changed"] and local_lab.writes(mark) == []
+    made = ensure(local_lab, name, deleted_action="purge")
+    assert made["changed"] and made["vault"]["tags"] == {}

@@ -11,6 +11,7 @@ import re
 import typing as t
 
 from ..policy.failure import SkrFailure
+from . import vault_deleted, vault_network
 from .clients import SAFE_TO_REPEAT, Connection, errors, wire
 from .plan import Plan, same_location, text_tags
 
@@ -35,6 +36,9 @@ class Wanted:
     purge_protection: t.Optional[bool] = None
     soft_delete_retention_days: t.Optional[int] = None
     key_managers: t.Tuple[str, ...] = ()
+    network: vault_network.Rules = vault_network.Rules()
+    accept_weakening: bool = False
+    deleted_action: str = "fail"
     tags: t.Optional[t.Dict[str, str]] = None
 
 
@@ -50,15 +54,41 @@ def ensure(connection: Connection, wanted: Wanted, check_mode: bool) -> t.Dict[s
     # The body wants a GUID, the option may be a domain name; the caller's token always tells the GUID.
     given = connection.login.tenant or ""
     tenant = given if found or _GUID.fullmatch(given) else str(connection.caller()["tid"])
-    plan = plan_vault(wanted, found, tenant)
+    recovered = False
+    if found is None and wanted.deleted_action != "fail":
+        recovered = _deleted(connection, wanted, check_mode)
+        if recovered and not check_mode:
+            found = get(connection, wanted.resource_group, wanted.name)
+    if recovered and check_mode:
+        plan = Plan("recover", {"state": "deleted"}, {"state": "recovered"})
+    else:
+        plan = plan_vault(wanted, found, tenant)
     if plan.changed and not check_mode:
         found = apply(connection, wanted, plan)
     shown = describe(found) if found and not (check_mode and plan.changed) else plan.after
+    result = plan.result()
+    if recovered:
+        result.setdefault("diff", {"before": {"state": "deleted"}, "after": {"state": "recovered"}})
+        result["changed"] = True
     return {
-        **plan.result(),
+        **result,
         "vault": shown,
         "vault_uri": f"https://{wanted.name.lower()}.{connection.login.cloud.vault_suffix}",
     }
+
+
+def _deleted(connection: Connection, wanted: Wanted, check_mode: bool) -> bool:
+    """Deal with a soft-deleted vault of the name; returns whether it was (or would be) recovered."""
+    deleted = vault_deleted.find(connection, wanted.name)
+    if deleted is None:
+        return False
+    if wanted.deleted_action == "purge":
+        if not check_mode:
+            vault_deleted.purge(connection, wanted.name, deleted)
+        return False
+    if not check_mode:
+        vault_deleted.recover(connection, wanted.resource_group, wanted.name, deleted)
+    return True
 
 
 def check(wanted: Wanted) -> None:
@@ -112,7 +142,17 @@ def describe(found: t.Dict[str, t.Any]) -> t.Dict[str, t.Any]:
         "purge_protection": bool(properties.get("enablePurgeProtection")),
         "soft_delete_retention_days": properties.get("softDeleteRetentionInDays", 90),
         "key_managers": sorted(_managers(properties)),
+        **_network(vault_network.describe(properties)),
         "tags": found.get("tags") or {},
+    }
+
+
+def _network(rules: vault_network.Rules) -> t.Dict[str, t.Any]:
+    """Network rules as they are shown."""
+    lists = {"ip_rules": list(rules.ip_rules or ()), "subnet_ids": list(rules.subnet_ids or ())}
+    return {
+        "public_network_access": (rules.public_network_access or "").lower(),
+        "network_acls": {"default_action": rules.default_action, "bypass": rules.bypass, **lists},
     }
 
 
@@ -153,6 +193,19 @@ def plan_vault(wanted: Wanted, found: t.Optional[t.Dict[str, t.Any]], tenant: st
         properties["enablePurgeProtection"] = True
     if wanted.enable_rbac_authorization not in (None, now["enable_rbac_authorization"]):
         properties["enableRbacAuthorization"] = wanted.enable_rbac_authorization
+    network = vault_network.describe(found["properties"])
+    rules = vault_network.merged(wanted.network, network)
+    if rules != network:
+        weaker = vault_network.weakened(rules, network)
+        if weaker and not wanted.accept_weakening:
+            raise SkrFailure(
+                "vault_weakening_refused",
+                f"The vault {wanted.name} would be weakened: {weaker}.",
+                {"option": "accept_weakening"},
+                next_step="Set accept_weakening to true if this is really wanted.",
+            )
+        properties.update(vault_network.body(rules))
+        after.update(_network(rules))
     body: t.Dict[str, t.Any] = {"properties": properties} if properties else {}
     if wanted.tags is not None and wanted.tags != now["tags"]:
         body["tags"] = wanted.tags
@@ -185,6 +238,8 @@ def _creation(wanted: Wanted, tenant: str) -> Plan:
     }
     if wanted.purge_protection:
         properties["enablePurgeProtection"] = True
+    if any(member is not None for member in wanted.network):
+        properties.update(vault_network.body(vault_network.merged(wanted.network, vault_network.describe({}))))
     body = {"location": wanted.location, "tags": wanted.tags or {}, "properties": properties}
     after = describe(
         {"name": wanted.name, "location": wanted.location, "tags": wanted.tags or {}, "properties": properties}
