@@ -44,9 +44,29 @@ options:
   principals:
     description:
       - Object ids (principal ids) of the identities.
+      - They are joined with those of O(vms).
     type: list
     elements: str
-    required: true
+    default: []
+  vms:
+    description:
+      - Names or resource ids of VMs whose identities are meant, all that they have.
+    type: list
+    elements: str
+    default: []
+    version_added: 0.2.0
+  vm_resource_group:
+    description:
+      - Resource group of the VMs that are given by name. By default that of the vault.
+    type: str
+    version_added: 0.2.0
+  exclusive:
+    description:
+      - Take the permission away from everybody else who has it at this very scope.
+      - Grants above the scope, and access policy entries with V(all), are left alone.
+    type: bool
+    default: false
+    version_added: 0.2.0
   state:
     description:
       - Whether the identities shall have the permission.
@@ -96,6 +116,13 @@ EXAMPLES = r"""
       - 11111111-1111-4111-8111-111111111111
       - 22222222-2222-4222-8222-222222222222
 
+- name: These VMs and nobody else
+  confidential.azure_skr.release_access:
+    vault_name: kv-web-prod
+    resource_group: rg-web
+    vms: [web-01, web-02]
+    exclusive: true
+
 - name: Least privilege with Azure RBAC, one key only
   confidential.azure_skr.release_access:
     vault_name: kv-web-prod
@@ -123,6 +150,11 @@ principals:
   type: list
   elements: dict
   returned: success
+revoked:
+  description: Object ids of others who lost the permission because of O(exclusive).
+  type: list
+  elements: str
+  returned: success
 reason:
   description: Stable code of the failure.
   type: str
@@ -146,7 +178,7 @@ import typing as t
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.confidential.azure_skr.plugins.module_utils import skin
-from ansible_collections.confidential.azure_skr.plugins.module_utils.azure import access
+from ansible_collections.confidential.azure_skr.plugins.module_utils.azure import access, identity
 from ansible_collections.confidential.azure_skr.plugins.module_utils.azure.arguments import azure_argument_spec
 from ansible_collections.confidential.azure_skr.plugins.module_utils.azure.clients import connection
 
@@ -156,7 +188,10 @@ def main() -> None:
         **azure_argument_spec(),
         "vault_name": {"type": "str", "required": True},
         "resource_group": {"type": "str", "required": True},
-        "principals": {"type": "list", "elements": "str", "required": True},
+        "principals": {"type": "list", "elements": "str", "default": []},
+        "vms": {"type": "list", "elements": "str", "default": []},
+        "vm_resource_group": {"type": "str"},
+        "exclusive": {"type": "bool", "default": False},
         "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
         "grant_model": {"type": "str", "choices": ["auto", "access_policy", "rbac"], "default": "auto"},
         "scope": {"type": "str", "choices": ["vault", "key"], "default": "vault"},
@@ -168,13 +203,26 @@ def main() -> None:
     options = module.params
 
     def run() -> t.Dict[str, t.Any]:
-        names = ("vault_name", "resource_group", "grant_model", "scope", "key_name", "wait", "wait_timeout")
+        names = (
+            "vault_name",
+            "resource_group",
+            "grant_model",
+            "scope",
+            "key_name",
+            "exclusive",
+            "wait",
+            "wait_timeout",
+        )
+        azure = connection(options)
+        group = options["vm_resource_group"] or options["resource_group"]
+        vms = identity.locate(options["vms"], group, azure.login.subscription_id)
+        of_vms = identity.principals(azure, vms) if vms else []
         wanted = access.Wanted(
-            principals=tuple(options["principals"]),
+            principals=tuple(dict.fromkeys([*options["principals"], *of_vms])),
             present=options["state"] == "present",
             **{name: options[name] for name in names},
         )
-        return access.ensure(connection(options), wanted, module.check_mode)
+        return access.ensure(azure, wanted, module.check_mode)
 
     skin.run(module, run)
 

@@ -148,3 +148,41 @@ def test_check_mode_before_the_vault_is_made(local_lab: Lab, ids: list[str]) -> 
     assert planned["changed"] and planned["diff"]["after"]["release"] == sorted(ids), planned
     assert "kv-skr-later" in str(planned["warnings"]) and local_lab.writes(mark) == []
     assert ensure(local_lab, "kv-skr-later", ids)["reason"] == "resource_not_found"
+
+
+@pytest.mark.parametrize("rbac", [False, True])
+def test_exclusive_takes_it_from_everybody_else(local_lab: Lab, ids: list[str], rbac: bool) -> None:
+    name = vault(local_lab, rbac)
+    ensure(local_lab, name, ids)
+    mark = local_lab.mark
+    planned = ensure(local_lab, name, ids[:1], check=True, exclusive=True)
+    assert planned["changed"] and planned["revoked"] == ids[1:] and local_lab.writes(mark) == []
+    assert planned["diff"]["before"]["release"] == sorted(ids) and planned["diff"]["after"]["release"] == ids[:1]
+    done = ensure(local_lab, name, ids[:1], exclusive=True)
+    assert done["changed"] and done["revoked"] == ids[1:] and len(local_lab.writes(mark)) == 1
+    mark = local_lab.mark
+    again = ensure(local_lab, name, ids[:1], exclusive=True)
+    assert not again["changed"] and again["revoked"] == [] and local_lab.writes(mark) == []
+    # The administrator's own entry, which has other permissions, is still there.
+    assert ensure(local_lab, name, ids)["changed"]
+    key = {"vault_uri": f"https://{name}.vault.azure.net", "key_name": "still", "release_policy": release_policy()}
+    assert local_lab.module("exportable_key", **local_lab.azure(), **key)["changed"]
+
+
+def test_vms_by_name_mean_their_identities(local_lab: Lab, ids: list[str]) -> None:
+    name = vault(local_lab, False)
+    made = ensure(local_lab, name, [], vms=["cvm-01", "cvm-02"])
+    assert made["changed"] and [one["principal_id"] for one in made["principals"]] == ids
+    assert not ensure(local_lab, name, ids, vms=["cvm-02"])["changed"]
+    gone = ensure(local_lab, name, [], vms=["cvm-02"], state="absent")
+    assert gone["changed"] and [one["principal_id"] for one in gone["principals"]] == ids[1:]
+
+
+def test_vms_that_cannot_be_meant(local_lab: Lab) -> None:
+    name = vault(local_lab, False)
+    local_lab.call("vm_identities", name="cvm-06", count=0)
+    mark = local_lab.mark
+    assert ensure(local_lab, name, [], vms=["cvm-06"])["reason"] == "identity_missing"
+    assert ensure(local_lab, name, [], vms=["cvm-99"])["reason"] == "resource_not_found"
+    nobody = ensure(local_lab, name, [], exclusive=True)
+    assert nobody["reason"] == "invalid_input" and "exclusive" in nobody["msg"] and local_lab.writes(mark) == []

@@ -34,6 +34,7 @@ class Wanted:
     scope: str = "vault"
     key_name: t.Optional[str] = None
     present: bool = True
+    exclusive: bool = False  # with present: nobody else at this scope
     wait: bool = True
     wait_timeout: float = 120.0
 
@@ -56,10 +57,13 @@ def ensure(connection: Connection, wanted: Wanted, check_mode: bool) -> t.Dict[s
         )
     room = _AccessPolicies(connection, wanted, found) if model == "access_policy" else _Roles(connection, wanted, found)
     held = room.held()
-    plan = plan_grant(wanted, held, model, room.where)
+    others = _others(wanted, room.removable())
+    plan = plan_grant(wanted, held, model, room.where, others)
     start = time.monotonic()
     if plan.changed and not check_mode:
-        room.apply(sorted(_difference(wanted, held)))
+        # Those that shall have it come first, so that a failure in between locks nobody out.
+        room.apply(sorted(_difference(wanted, held)), wanted.present)
+        room.apply(sorted(others), False)
         if wanted.wait:
             _await_record(room, wanted)
     return {
@@ -76,6 +80,7 @@ def ensure(connection: Connection, wanted: Wanted, check_mode: bool) -> t.Dict[s
             }
             for entry in wanted.principals
         ],
+        "revoked": sorted(others),
     }
 
 
@@ -92,6 +97,7 @@ def _foreseen(connection: Connection, wanted: Wanted, absent: str) -> t.Dict[str
         "scope": where,
         "waited_s": 0.0,
         "principals": [{"principal_id": entry, **changes} for entry in wanted.principals],
+        "revoked": [],
         "warnings": [f"{absent} Check mode takes it that an earlier task makes it."],
     }
 
@@ -105,6 +111,8 @@ def check(wanted: Wanted) -> None:
             exact = False
         if not exact:
             raise _invalid("principals", entry, "an object id (GUID) of an identity")
+    if wanted.exclusive and wanted.present and not wanted.principals:
+        raise _invalid("principals", [], "at least one identity, because exclusive would take the permission from all")
     if wanted.scope == "key" and not wanted.key_name:
         raise _invalid("key_name", wanted.key_name, "the name of a key, because scope is key")
 
@@ -130,11 +138,19 @@ def _difference(wanted: Wanted, held: t.AbstractSet[str]) -> t.Set[str]:
     return asked - held if wanted.present else asked & held
 
 
-def plan_grant(wanted: Wanted, held: t.AbstractSet[str], model: str, where: str) -> Plan:
-    """Which of the principals change; entries of others are no part of it."""
+def _others(wanted: Wanted, removable: t.AbstractSet[str]) -> t.Set[str]:
+    """Who else has the permission at this very scope and loses it, where it shall be exclusive."""
     asked = {entry.lower() for entry in wanted.principals}
-    before = {"grant_model": model, "scope": where, "release": sorted(asked & held)}
-    if not _difference(wanted, held):
+    return set(removable) - asked if wanted.exclusive and wanted.present else set()
+
+
+def plan_grant(
+    wanted: Wanted, held: t.AbstractSet[str], model: str, where: str, others: t.AbstractSet[str] = frozenset()
+) -> Plan:
+    """Which of the principals change; entries of others are no part of it unless the grant is exclusive."""
+    asked = {entry.lower() for entry in wanted.principals}
+    before = {"grant_model": model, "scope": where, "release": sorted((asked & held) | others)}
+    if not _difference(wanted, held) and not others:
         return Plan("none", before, before)
     return Plan("update", before, {**before, "release": sorted(asked) if wanted.present else []})
 
@@ -144,7 +160,9 @@ class _Room(t.Protocol):
 
     def held(self) -> t.Set[str]: ...
 
-    def apply(self, principals: t.Sequence[str]) -> None: ...
+    def removable(self) -> t.Set[str]: ...
+
+    def apply(self, principals: t.Sequence[str], grant: bool) -> None: ...
 
 
 class _AccessPolicies:
@@ -163,17 +181,26 @@ class _AccessPolicies:
         )
         self._found = None
         held = set()
+        self._removable: t.Set[str] = set()
         for entry in found["properties"].get("accessPolicies") or []:
             permissions = {str(name).lower() for name in entry.get("permissions", {}).get("keys") or []}
             if permissions & {"release", "all"} and not entry.get("applicationId"):
                 held.add(str(entry["objectId"]).lower())
+                if "release" in permissions:  # an entry with "all" is an administrator's, and stays
+                    self._removable.add(str(entry["objectId"]).lower())
         self._tenant = str(found["properties"].get("tenantId"))
         return held
 
-    def apply(self, principals: t.Sequence[str]) -> None:
+    def removable(self) -> t.Set[str]:
+        """Principals with the permission by name; as of the last ``held``."""
+        return self._removable
+
+    def apply(self, principals: t.Sequence[str], grant: bool) -> None:
+        if not principals:
+            return
         permissions = {"keys": ["release"], "secrets": [], "certificates": []}
         entries = [{"tenantId": self._tenant, "objectId": entry, "permissions": permissions} for entry in principals]
-        operation = "add" if self._wanted.present else "remove"
+        operation = "add" if grant else "remove"
         with errors(f"the access policies of vault {self._wanted.vault_name}"):
             self._connection.vaults.update_access_policy(
                 self._wanted.resource_group,
@@ -202,9 +229,14 @@ class _Roles:
                     self._names.setdefault(found["principal"], []).append((found["scope"], found["name"]))
         return set(self._names)
 
-    def apply(self, principals: t.Sequence[str]) -> None:
+    def removable(self) -> t.Set[str]:
+        """Principals with the role at the scope itself; as of the last ``held``."""
+        here = self.where.lower()
+        return {who for who, places in self._names.items() if any(scope.lower() == here for scope, _name in places)}
+
+    def apply(self, principals: t.Sequence[str], grant: bool) -> None:
         for entry in principals:
-            if self._wanted.present:
+            if grant:
                 self._grant(entry)
             else:
                 self._revoke(entry)
@@ -238,6 +270,8 @@ class _Roles:
     def _revoke(self, principal: str) -> None:
         for scope, name in self._names.get(principal, []):
             if scope.lower() != self.where.lower():
+                if self._wanted.exclusive:
+                    continue  # what is granted above this scope is not this scope's to take away
                 raise SkrFailure(
                     "conflict",
                     f"Principal {principal} has the role '{ROLE}' at {scope}, above {self.where}; it is not taken away here.",
@@ -264,7 +298,7 @@ def _assignment(document: t.Mapping[str, t.Any]) -> t.Dict[str, str]:
 def _await_record(room: _Room, wanted: Wanted) -> None:
     """Wait until the control plane shows every change. What the vault honours only the VM can observe."""
     deadline = time.monotonic() + wanted.wait_timeout
-    while missing := _difference(wanted, room.held()):
+    while missing := _difference(wanted, room.held()) | _others(wanted, room.removable()):
         if time.monotonic() + _POLL > deadline:
             raise SkrFailure(
                 "wait_timeout",

@@ -151,6 +151,24 @@ def ensure(
     return _result(outcomes, identities_made)
 
 
+def principals(connection: Connection, vms: t.Sequence[Vm]) -> t.List[str]:
+    """Object ids of all identities of the VMs. Raises SkrFailure ``resource_not_found`` or ``identity_missing``."""
+    known, unread = _list(connection, sorted({vm.group.lower() for vm in vms}))
+    found: t.List[str] = []
+    for vm in vms:
+        machine = known.get((vm.group.lower(), vm.name.lower()))
+        if machine is None:
+            absent = SkrFailure("resource_not_found", f"There is no VM {vm.name} in resource group {vm.group}.")
+            raise unread.get(vm.group.lower(), absent)
+        identity = machine.get("identity") or {}
+        users = (identity.get("userAssignedIdentities") or {}).values()
+        ids = [identity.get("principalId"), *((user or {}).get("principalId") for user in users)]
+        if not any(ids):
+            raise SkrFailure("identity_missing", f"The VM {vm.name} has no managed identity.", {"vm": vm.name})
+        found += [str(one) for one in ids if one]
+    return list(dict.fromkeys(found))
+
+
 def _list(
     connection: Connection, groups: t.Sequence[str]
 ) -> t.Tuple[t.Dict[t.Tuple[str, str], t.Dict[str, t.Any]], t.Dict[str, SkrFailure]]:
