@@ -156,3 +156,22 @@ def test_an_identity_that_is_missing_is_named(local_lab: Lab) -> None:
     assert "location" in result["next_step"]
     bad = ensure(local_lab, "cvm-04", user_assigned=["/subscriptions/x"])
     assert bad["reason"] == "invalid_input" and "user_assigned" in bad["msg"] and local_lab.writes(mark) == []
+
+
+# --- the list of confidential VMs
+
+
+def test_confidential_vms_are_listed_with_what_is_wrong(local_lab: Lab) -> None:
+    bare(local_lab, "cvm-04")
+    mark = local_lab.mark
+    found = local_lab.module("cvm_info", **local_lab.azure())
+    by_name = {vm["name"]: vm for vm in found["vms"]}
+    assert list(by_name) == [f"cvm-0{number}" for number in range(1, 7)] and not found["changed"]
+    assert by_name["cvm-05"]["tee_type"] == "sevsnpvm" and by_name["cvm-05"]["vm_id"]
+    assert by_name["cvm-04"]["problems"] == ["it has no managed identity; module cvm_identity gives it one"]
+    # Pages, never one request per VM; and nothing is written.
+    assert [one["operation"] for one in local_lab.audit(mark, service="arm")] == ["vm_list_all"]
+    one = local_lab.module("cvm_info", **local_lab.azure(), resource_groups=[RESOURCE_GROUP, RESOURCE_GROUP.upper()])
+    assert [vm["id"] for vm in one["vms"]] == [vm["id"] for vm in found["vms"]]
+    gone = local_lab.module("cvm_info", **local_lab.azure(), resource_groups=["rg-nowhere"])
+    assert gone["failed"] and gone["reason"] == "resource_not_found"
