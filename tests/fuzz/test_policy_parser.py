@@ -2,7 +2,8 @@
 """The policy parser against arbitrary bytes: its own error or a model, never anything else.
 
 A third of the inputs are a good policy's text with pieces cut out, doubled or overwritten, a third a good policy whose
-members were exchanged for other JSON, which reaches deep into the grammar; the rest is noise. ``SKR_FUZZ_INPUTS`` sets how many (default 200,000); the seed is fixed.
+members were exchanged for other JSON, which reaches deep into the grammar; the rest is noise. ``SKR_FUZZ_INPUTS`` sets
+how many (default 200,000); the seed is fixed.
 """
 
 from __future__ import annotations
