@@ -29,6 +29,10 @@ KEYVAULT = (
     "VaultAccessPolicyParameters",
     "VaultAccessPolicyProperties",
     "VaultCheckNameAvailabilityParameters",
+    "ManagedHsm",
+    "ManagedHsmProperties",
+    "ManagedHsmSku",
+    "CheckMhsmNameAvailabilityParameters",
 )
 
 

@@ -41,7 +41,7 @@ class LabCA:
         self.certificate = self._certificate(name(label), self._key.public_key(), None, [])
         self.ca_pem = pem(self.certificate)
         self._contexts: dict[str, ssl.SSLContext] = {}
-        self._signing: tuple[rsa.RSAPrivateKey, list[x509.Certificate]] | None = None
+        self._signing: dict[str, tuple[rsa.RSAPrivateKey, list[x509.Certificate]]] = {}
         self._lock = threading.Lock()
 
     def _certificate(
@@ -105,12 +105,12 @@ class LabCA:
                 path.unlink()
             return self._contexts[host]
 
-    def signing(self) -> tuple[rsa.RSAPrivateKey, list[x509.Certificate]]:
-        """Key and chain with which the vault signs released keys: an RSA leaf for all vaults, leaf first."""
+    def signing(self, service: str = "vault.azure.net") -> tuple[rsa.RSAPrivateKey, list[x509.Certificate]]:
+        """Key and chain with which a vault or HSM signs released keys: one RSA leaf for each service, leaf first."""
         with self._lock:
-            if self._signing is None:
-                self._signing = self.signing_for(["*.vault.azure.net", "vault.azure.net"])
-            return self._signing
+            if service not in self._signing:
+                self._signing[service] = self.signing_for([f"*.{service}", service])
+            return self._signing[service]
 
     def signing_for(self, names: list[str]) -> tuple[rsa.RSAPrivateKey, list[x509.Certificate]]:
         """A new RSA leaf for these names, with its chain."""

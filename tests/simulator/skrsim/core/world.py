@@ -98,12 +98,57 @@ class Vault:
     created_at: float = 0.0
     deleted_at: float | None = None
 
+    KIND: t.ClassVar[str] = "vaults"
+    SERVICE: t.ClassVar[str] = "vault.azure.net"
+
     @property
     def id(self) -> str:
         return (
             f"/subscriptions/{self.subscription}/resourceGroups/{self.resource_group}"
-            f"/providers/Microsoft.KeyVault/vaults/{self.name}"
+            f"/providers/Microsoft.KeyVault/{self.KIND}/{self.name}"
         )
+
+    @property
+    def host(self) -> str:
+        """Its name on the data plane."""
+        return f"{self.name.lower()}.{self.SERVICE}"
+
+    @property
+    def slot(self) -> str:
+        """Its name in the tables of keys: an HSM may be called as a vault is."""
+        return self.host if self.is_hsm else self.name.lower()
+
+    @property
+    def is_hsm(self) -> bool:
+        return False
+
+
+@dataclasses.dataclass
+class LocalAssignment:
+    """A role assignment of a managed HSM's own RBAC. ``scope`` is "/", "/keys" or "/keys/NAME"."""
+
+    name: str  # GUID
+    scope: str
+    role_id: str
+    principal_id: str
+
+
+@dataclasses.dataclass
+class ManagedHsm(Vault):
+    """A managed HSM: a vault of its own kind, with its own roles, of no use before it is activated."""
+
+    hsm_sku: str = "Standard_B1"
+    administrators: tuple[str, ...] = ()
+    activated: bool = False
+    activation_polls: int | None = None  # looks left until the activation that is under way ends
+    local_assignments: dict[str, LocalAssignment] = dataclasses.field(default_factory=dict)  # by name
+
+    KIND: t.ClassVar[str] = "managedHSMs"
+    SERVICE: t.ClassVar[str] = "managedhsm.azure.net"
+
+    @property
+    def is_hsm(self) -> bool:
+        return True
 
 
 @dataclasses.dataclass
@@ -124,10 +169,10 @@ class RoleAssignment:
 
 @dataclasses.dataclass
 class KeyVersion:
-    """One version of a key. ``private`` is a cryptography private key object."""
+    """One version of a key. ``private`` is a cryptography private key object, or the bytes of an oct key."""
 
     version: str
-    kty: str  # "RSA-HSM", "EC-HSM", "RSA", "EC"
+    kty: str  # "RSA-HSM", "EC-HSM", "oct-HSM", "RSA", "EC"
     private: t.Any
     key_ops: list[str]
     created: int
@@ -183,8 +228,10 @@ class World:
     vms: dict[str, VirtualMachine] = dataclasses.field(default_factory=dict)  # name
     vaults: dict[str, Vault] = dataclasses.field(default_factory=dict)  # lower name, live
     deleted_vaults: dict[str, Vault] = dataclasses.field(default_factory=dict)
+    hsms: dict[str, ManagedHsm] = dataclasses.field(default_factory=dict)  # lower name, live
+    deleted_hsms: dict[str, ManagedHsm] = dataclasses.field(default_factory=dict)
     role_assignments: dict[str, RoleAssignment] = dataclasses.field(default_factory=dict)  # lower id
-    keys: dict[tuple[str, str], Key] = dataclasses.field(default_factory=dict)  # (vault, key) lower
+    keys: dict[tuple[str, str], Key] = dataclasses.field(default_factory=dict)  # (slot of the vault, key) lower
     deleted_keys: dict[tuple[str, str], Key] = dataclasses.field(default_factory=dict)
     # What another service registers for its peers: "entra" (token issuer), "fetch" (simulated network),
     # "platform" (the hardware side of every VM), "ca" (the lab's certificate authority).

@@ -51,7 +51,7 @@ class DeletedVaults:
         name = vault.name.lower()
         vault.deleted_at = world.clock.now()
         world.deleted_vaults[name] = world.vaults.pop(name)
-        self._shelf[name] = (_take(world.keys, name), _take(world.deleted_keys, name))
+        self._shelf[name] = (take(world.keys, vault.slot), take(world.deleted_keys, vault.slot))
 
     def recover(self, world: World, name: str, group: str, location: str) -> Vault:
         """Bring a vault back as it was: in the same group and region, with keys and role assignments."""
@@ -131,9 +131,9 @@ class DeletedVaults:
         return Response.of({"nameAvailable": True})
 
 
-def _take(store: Keys, vault: str) -> Keys:
-    """Remove and return the keys of one vault."""
-    return {name: store.pop(name) for name in [name for name in store if name[0] == vault]}
+def take(store: Keys, slot: str) -> Keys:
+    """Remove and return the keys of one vault or managed HSM."""
+    return {name: store.pop(name) for name in [name for name in store if name[0] == slot]}
 
 
 def drop_assignments(world: World, scope: str) -> None:

@@ -13,6 +13,7 @@ from .call import Call, Route, route
 from .deleted_vaults import DeletedVaults, drop_assignments
 from .errors import known, refuse, tags
 from .identities import Identities
+from .managed_hsms import ManagedHsms
 from .operations import Operations
 
 KIND = "Microsoft.Resources/subscriptions/resourceGroups"
@@ -21,8 +22,10 @@ _NAME = re.compile(r"[\w().-]{0,89}[\w()-]")
 
 
 class Groups:
-    def __init__(self, operations: Operations, deleted: DeletedVaults, identities: Identities) -> None:
-        self._operations, self._deleted, self._identities = operations, deleted, identities
+    def __init__(
+        self, operations: Operations, deleted: DeletedVaults, hsms: ManagedHsms, identities: Identities
+    ) -> None:
+        self._operations, self._deleted, self._hsms, self._identities = operations, deleted, hsms, identities
 
     def routes(self) -> list[Route]:
         takes, read, everywhere = versions.RESOURCES, f"{KIND}/read", "/subscriptions/{sub}/resourceGroups"
@@ -84,6 +87,8 @@ class Groups:
             del world.vms[vm.name]
         for vault in [vault for vault in world.vaults.values() if vault.id.lower().startswith(below)]:
             self._deleted.delete(world, vault)
+        for hsm in [hsm for hsm in world.hsms.values() if hsm.id.lower().startswith(below)]:
+            self._hsms.remove(world, hsm)
         for identifier in [identifier for identifier in world.user_identities if identifier.startswith(below)]:
             self._identities.remove(world, identifier)
         drop_assignments(world, group)

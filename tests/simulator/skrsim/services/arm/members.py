@@ -36,6 +36,14 @@ MODELS: dict[str, frozenset[str]] = {
         "VaultAccessPolicyParameters": "id location name properties type",
         "VaultAccessPolicyProperties": "accessPolicies",
         "VaultCheckNameAvailabilityParameters": "name type",
+        "ManagedHsm": "id identity location name properties sku systemData tags type",
+        "ManagedHsmProperties": (
+            "createMode enablePurgeProtection enableSoftDelete hsmUri initialAdminObjectIds networkAcls "
+            "privateEndpointConnections provisioningState publicNetworkAccess regions scheduledPurgeDate "
+            "securityDomainProperties softDeleteRetentionInDays statusMessage tenantId"
+        ),
+        "ManagedHsmSku": "family name",
+        "CheckMhsmNameAvailabilityParameters": "name",
         # azure-mgmt-authorization
         "RoleAssignmentCreateParameters": "properties",
         "RoleAssignmentProperties": (

@@ -106,6 +106,17 @@ ROLES = {
                 "Microsoft.KeyVault/managedHsms/*",
             ),
         ),
+        Role(
+            "Managed HSM contributor",
+            "18500a29-7fe2-46b2-a342-b16a415e101d",
+            (
+                "Microsoft.KeyVault/managedHSMs/*",
+                "Microsoft.KeyVault/deletedManagedHsms/read",
+                "Microsoft.KeyVault/locations/deletedManagedHsms/read",
+                "Microsoft.KeyVault/locations/deletedManagedHsms/purge/action",
+                "Microsoft.KeyVault/locations/managedHsmOperationResults/read",
+            ),
+        ),
         Role("Key Vault Administrator", "00482a5a-887f-4fb3-b363-3b7fe8e74483", _VAULT_READ, (), (f"{_V}/*",)),
         Role(
             "Key Vault Reader",

@@ -21,6 +21,7 @@ from .deleted_vaults import DeletedVaults
 from .errors import refuse
 from .groups import Groups
 from .identities import Identities
+from .managed_hsms import ManagedHsms
 from .operations import Operations
 from .role_assignments import RoleAssignments
 from .role_definitions import RoleDefinitions
@@ -41,6 +42,7 @@ class ArmService:
         self.world = world
         self._operations = Operations(world)
         self._deleted = DeletedVaults(world, self._operations)
+        self._hsms = ManagedHsms(world, self._operations)
         identities = Identities(world)
         self.routes: list[Route] = [
             *RoleAssignments().routes(),
@@ -48,9 +50,10 @@ class ArmService:
             *VirtualMachines(world, self._operations).routes(),
             *Vaults(world, self._operations, self._deleted).routes(),
             *self._deleted.routes(),
+            *self._hsms.routes(),
             *identities.routes(),
             *Attestation().routes(),
-            *Groups(self._operations, self._deleted, identities).routes(),
+            *Groups(self._operations, self._deleted, self._hsms, identities).routes(),
             *Subscriptions().routes(),
             *self._operations.routes(),
         ]
@@ -68,6 +71,7 @@ class ArmService:
     async def handle(self, request: Request) -> Response:
         self._operations.settle()
         self._deleted.settle()
+        self._hsms.settle()
         if _is_metadata(request):
             return self._metadata(request)
         principal = self._authenticate(request)  # 1

@@ -42,10 +42,13 @@ def existing(world: World, scope: str) -> str:
 def _exists(world: World, scope: str, kind: str, name: str, key: str | None) -> bool:
     if kind == "microsoft.keyvault/vaults":
         vault = world.vaults.get(name)
-        here = vault is not None and vault.id.lower() == scope.lower().partition("/keys/")[0]
-        return here and (key is None or (name, key.lower()) in world.keys)
+        if vault is None or vault.id.lower() != scope.lower().partition("/keys/")[0]:
+            return False
+        return key is None or (vault.slot, key.lower()) in world.keys
     if key is not None:
         return False
+    if kind == "microsoft.keyvault/managedhsms":
+        return name in world.hsms and world.hsms[name].id.lower() == scope.lower()
     if kind == "microsoft.compute/virtualmachines":
         return any(vm.id.lower() == scope.lower() for vm in world.vms.values())
     return kind == "microsoft.managedidentity/userassignedidentities" and scope.lower() in world.user_identities

@@ -212,7 +212,7 @@ def document(vault: Vault) -> dict[str, t.Any]:
         "enableSoftDelete": True,
         "softDeleteRetentionInDays": vault.retention_days,
         "enableRbacAuthorization": vault.rbac,
-        "vaultUri": f"https://{vault.name.lower()}.vault.azure.net/",
+        "vaultUri": f"https://{vault.host}/",
         "provisioningState": vault.provisioning_state,
         "publicNetworkAccess": vault.public_network_access,
     }

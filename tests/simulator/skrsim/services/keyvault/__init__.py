@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Key Vault's data plane for keys."""
+"""The data plane of vaults and managed HSMs: keys, and for an HSM its local roles and its activation."""
 
 from __future__ import annotations
 
@@ -8,12 +8,11 @@ import typing as t
 
 from ...core.ca import LabCA
 from ...core.messages import Refusal, Request, Response
-from ...core.world import Principal, Vault, World
-from . import access, keys, release
+from ...core.world import ManagedHsm, Principal, Vault, World
+from . import access, keys, local_roles, release, security_domain
 from .call import VERSIONS, Call
 from .errors import bad, refuse
 
-SUFFIX = ".vault.azure.net"
 Handler = t.Callable[[Call], t.Awaitable[Response]]
 
 
@@ -48,8 +47,25 @@ ROUTES = (
     _route("deleted_key_recover", "POST", r"/deletedkeys/(?P<name>[^/]+)/recover", "recover", keys.recover),
     _route("deleted_key_get", "GET", r"/deletedkeys/(?P<name>[^/]+)", "get", keys.deleted_get),
     _route("deleted_key_purge", "DELETE", r"/deletedkeys/(?P<name>[^/]+)", "purge", keys.purge),
+    _route("key_attestation", "GET", rf"{_K}{_V}/attestation", "get", keys.attestation),
     _route("deleted_key_list", "GET", r"/deletedkeys", "list", keys.deleted_list, "maxresults", "$skiptoken"),
 )
+# What a managed HSM has beyond keys. ``security_domain`` is all it has before it is activated.
+_A = r"(?P<scope>/.*?)?/providers/Microsoft\.Authorization"
+_ONE = rf"{_A}/roleAssignments/(?P<assignment>[^/]+)"
+HSM_ROUTES = (
+    _route(
+        "security_domain_download", "POST", "/securitydomain/download", "security_domain", security_domain.download
+    ),
+    _route("security_domain_pending", "GET", "/securitydomain/download/pending", "security_domain",
+           security_domain.pending),
+    _route("local_role_put", "PUT", _ONE, "roles_write", local_roles.assignment_put),
+    _route("local_role_get", "GET", _ONE, "roles_read", local_roles.assignment_get),
+    _route("local_role_delete", "DELETE", _ONE, "roles_delete", local_roles.assignment_delete),
+    _route("local_role_list", "GET", rf"{_A}/roleAssignments", "roles_read", local_roles.assignment_list, "$filter"),
+    _route("local_definition_list", "GET", rf"{_A}/roleDefinitions", "definitions", local_roles.definition_list,
+           "$filter"),
+)  # fmt: skip
 SINCE_7_3 = frozenset({"key_release", "key_rotate", "rotation_policy_get", "rotation_policy_put"})
 
 
@@ -71,14 +87,20 @@ class KeyVaultService:
         return self._foreign.signing()
 
     def _vault(self, host: str) -> Vault | None:
-        return self.world.vaults.get(host.removesuffix(SUFFIX)) if host.endswith(SUFFIX) else None
+        name, _dot, service = host.partition(".")
+        found: dict[str, Vault | None] = {
+            Vault.SERVICE: self.world.vaults.get(name),
+            ManagedHsm.SERVICE: self.world.hsms.get(name),
+        }
+        return found.get(service)
 
     def serves(self, host: str) -> bool:
         return self._vault(host) is not None
 
     @staticmethod
     def _match(request: Request) -> tuple[Route, re.Match[str]] | None:
-        for candidate in ROUTES:
+        hsm = request.host.endswith(ManagedHsm.SERVICE)
+        for candidate in (*HSM_ROUTES, *ROUTES) if hsm else ROUTES:
             found = candidate.pattern.fullmatch(request.path)
             if found and candidate.method == request.method:
                 return candidate, found
@@ -91,12 +113,16 @@ class KeyVaultService:
     async def handle(self, request: Request) -> Response:
         vault = self._vault(request.host)
         assert vault is not None
-        headers = {
-            "x-ms-keyvault-region": vault.location,
-            "x-ms-keyvault-network-info": f"conn_type=Ipv4;addr={request.client_address};act_addr_fam=InterNetwork;",
-            "x-ms-request-id": self.world.guid(),
-            "x-ms-keyvault-service-version": "1.9.0.0",
-        }
+        headers = (
+            {"x-ms-request-id": self.world.guid(), "x-ms-server-latency": "1"}
+            if vault.is_hsm
+            else {
+                "x-ms-keyvault-region": vault.location,
+                "x-ms-keyvault-network-info": f"conn_type=Ipv4;addr={request.client_address};act_addr_fam=InterNetwork;",
+                "x-ms-request-id": self.world.guid(),
+                "x-ms-keyvault-service-version": "1.9.0.0",
+            }
+        )
         try:
             response = await self._answer(request, vault)
         except Refusal as refusal:
@@ -127,12 +153,20 @@ class KeyVaultService:
                 raise bad(f"Unknown query parameter '{name}'.")
         parts = groups.groupdict()
         name = parts.get("name") or ""
-        clause = access.authorize(self.world, vault, name, chosen.permission, principal, claims)
-        call = Call(self.world, request, vault, principal, name, parts.get("version") or "")
+        if isinstance(vault, ManagedHsm):
+            access.activated(vault, chosen.permission)
+            scope = f"/keys/{name}" if name else "/keys" if "/keys" in request.path else "/"
+            if "scope" in parts:
+                scope = "/" + (parts["scope"] or "").strip("/")
+            clause = access.authorize_locally(vault, scope, chosen.permission, principal)
+        else:
+            clause = access.authorize(self.world, vault, name, chosen.permission, principal, claims)
+        given = {part: text for part, text in parts.items() if text is not None}
+        call = Call(self.world, request, vault, principal, name, parts.get("version") or "", given)
         if chosen.name in SINCE_7_3 and not call.version_at_least("7.3"):
             raise bad(f"The operation needs api-version 7.3 or later, not '{request.param('api-version')}'.")
         response = await (chosen.handler(call) if chosen.handler else release.release(call, clause))
-        if vault.rbac:
+        if vault.rbac and not vault.is_hsm:
             response.headers["x-ms-keyvault-rbac-assignment-id"] = clause.rpartition(" ")[2]
         response.audit = {"principal": principal.object_id, "clause": clause, **response.audit}
         return response

@@ -7,12 +7,12 @@ import ipaddress
 import typing as t
 
 from ...core.messages import Request
-from ...core.world import Principal, Vault, World
+from ...core.world import ManagedHsm, Principal, Vault, World
 from ..arm import roles
 from ..entra import TokenError
+from . import local_roles
 from .errors import refuse
 
-AUDIENCE = "https://vault.azure.net"
 # Permission of an access policy -> data action of Azure RBAC.
 DATA_ACTIONS = {
     "get": "keys/read",
@@ -27,6 +27,27 @@ DATA_ACTIONS = {
     "purge": "keys/purge/action",
     "getrotationpolicy": "keyrotationpolicies/read",
     "setrotationpolicy": "keyrotationpolicies/write",
+}
+# The same for a managed HSM's local RBAC.
+_H = "Microsoft.KeyVault/managedHsm"
+LOCAL_ACTIONS = {
+    "get": f"{_H}/keys/read/action",
+    "list": f"{_H}/keys/read/action",
+    "create": f"{_H}/keys/create",
+    "import": f"{_H}/keys/import/action",
+    "update": f"{_H}/keys/write/action",
+    "rotate": f"{_H}/keys/rotate/action",
+    "release": f"{_H}/keys/release/action",
+    "delete": f"{_H}/keys/delete",
+    "recover": f"{_H}/keys/deletedKeys/recover/action",
+    "purge": f"{_H}/keys/deletedKeys/delete",
+    "getrotationpolicy": f"{_H}/keys/read/action",
+    "setrotationpolicy": f"{_H}/keys/write/action",
+    "security_domain": f"{_H}/securitydomain/download/action",
+    "roles_read": f"{_H}/roleAssignments/read/action",
+    "roles_write": f"{_H}/roleAssignments/write/action",
+    "roles_delete": f"{_H}/roleAssignments/delete/action",
+    "definitions": f"{_H}/roleDefinitions/read/action",
 }
 
 
@@ -56,8 +77,9 @@ def firewall(vault: Vault, request: Request) -> None:
 
 def authenticate(world: World, vault: Vault, request: Request) -> tuple[Principal, dict[str, t.Any]]:
     """The caller and the token's claims. Without a token: the challenge."""
+    audience = f"https://{vault.SERVICE}"
     challenge = {
-        "WWW-Authenticate": f'Bearer authorization="https://login.windows.net/{vault.tenant_id}", resource="{AUDIENCE}"'
+        "WWW-Authenticate": f'Bearer authorization="https://login.windows.net/{vault.tenant_id}", resource="{audience}"'
     }
     scheme, _space, token = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not token:
@@ -69,10 +91,10 @@ def authenticate(world: World, vault: Vault, request: Request) -> tuple[Principa
             clause="vault.challenge",
         )
     try:
-        claims = world.services["entra"].verify(token, (AUDIENCE,))
+        claims = world.services["entra"].verify(token, (audience,))
     except TokenError as error:
         text = {
-            "audience": f"AKV10022: Invalid audience. Expected {AUDIENCE}, found: {error.found}.",
+            "audience": f"AKV10022: Invalid audience. Expected {audience}, found: {error.found}.",
             "issuer": f"AKV10032: Invalid issuer. Expected one of https://sts.windows.net/{vault.tenant_id}/, found {error.found}.",
             "expired": "AKV10046: The token is expired or not yet valid.",
         }.get(error.code, "AKV10001: The token could not be validated.")
@@ -116,5 +138,37 @@ def authorize(
         "https://go.microsoft.com/fwlink/?linkid=2125287",
         "AccessDenied",
         clause="vault.access_policy",
+        principal=principal.object_id,
+    )
+
+
+def activated(hsm: ManagedHsm, permission: str) -> None:
+    """Before its activation an HSM has nothing but the download of its security domain.
+
+    The service's words for it are not published; a client must not depend on more than that it is refused.
+    """
+    if not hsm.activated and permission != "security_domain":
+        raise refuse(
+            403,
+            "Forbidden",
+            f"The managed HSM '{hsm.name}' is not activated. Download the security domain to activate it.",
+            "HsmNotActivated",
+            clause="hsm.not_activated",
+        )
+
+
+def authorize_locally(hsm: ManagedHsm, scope: str, permission: str, principal: Principal) -> str:
+    """The clause of local RBAC that allows the operation; Azure roles and access policies mean nothing here."""
+    action = LOCAL_ACTIONS[permission]
+    found = local_roles.allows(hsm, principal.object_id, scope, action)
+    if found is not None:
+        return f"local role assignment {found.name}"
+    raise refuse(
+        403,
+        "Forbidden",
+        f"The user, group or application 'appid={principal.app_id};oid={principal.object_id}' is not authorized to perform action "
+        f"'{action}' over scope '{scope}'.",
+        "ForbiddenByRbac",
+        clause="hsm.local_rbac",
         principal=principal.object_id,
     )

@@ -24,7 +24,7 @@ def b64u(data: bytes) -> str:
 
 
 def base_url(vault: Vault) -> str:
-    return f"https://{vault.name.lower()}.vault.azure.net"
+    return f"https://{vault.host}"
 
 
 def kid(vault: Vault, key: Key, version: KeyVersion) -> str:
@@ -33,13 +33,15 @@ def kid(vault: Vault, key: Key, version: KeyVersion) -> str:
 
 def jwk(vault: Vault, key: Key, version: KeyVersion) -> dict[str, t.Any]:
     found: dict[str, t.Any] = {"kid": kid(vault, key, version), "kty": version.kty, "key_ops": list(version.key_ops)}
+    if isinstance(version.private, bytes):  # an oct key has no public half
+        return found
     public = version.private.public_key()
     if isinstance(public, rsa.RSAPublicKey):
         numbers = public.public_numbers()
-        # A leading zero byte in the exponent is how vaults write it.
+        # A leading zero byte in the exponent is how vaults write it; HSMs do not.
         return found | {
             "n": b64u(numbers.n.to_bytes(public.key_size // 8, "big")),
-            "e": b64u(numbers.e.to_bytes(4, "big")),
+            "e": b64u(numbers.e.to_bytes(3 if vault.is_hsm else 4, "big")),
         }
     point = public.public_numbers()
     size = (public.curve.key_size + 7) // 8

@@ -25,13 +25,14 @@ class Call:
     principal: Principal
     name: str = ""
     version: str = ""
+    groups: dict[str, str] = dataclasses.field(default_factory=dict)  # the named parts of the path
 
     @property
     def now(self) -> float:
         return self.world.clock.now()
 
     def slot(self, name: str) -> tuple[str, str]:
-        return self.vault.name.lower(), name.lower()
+        return self.vault.slot, name.lower()
 
     def key(self) -> Key:
         found = self.world.keys.get(self.slot(self.name))

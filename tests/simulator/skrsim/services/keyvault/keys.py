@@ -5,13 +5,14 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import os
 import typing as t
 
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from ...core.messages import Response
 from ...core.world import Key, KeyVersion
-from . import bundle, policy
+from . import bundle, hsm_policy, policy
 from .call import Call
 from .errors import bad, key_not_found, refuse, skr
 
@@ -34,8 +35,12 @@ ATTRIBUTES = (
 ROTATION = ("id", "lifetimeActions", "attributes")
 POLICY = ("contentType", "data", "immutable")
 JWK = ("kid", "kty", "key_ops", "n", "e", "d", "dp", "dq", "qi", "p", "q", "k", "key_hsm", "crv", "x", "y")
-SIZES = (2048, 3072, 4096)
-_DEFAULT_OPS = {"RSA": ["encrypt", "decrypt", "sign", "verify", "wrapKey", "unwrapKey"], "EC": ["sign", "verify"]}
+SIZES, OCT_SIZES = (2048, 3072, 4096), (128, 192, 256)
+_DEFAULT_OPS = {
+    "RSA": ["encrypt", "decrypt", "sign", "verify", "wrapKey", "unwrapKey"],
+    "EC": ["sign", "verify"],
+    "oct": ["encrypt", "decrypt", "wrapKey", "unwrapKey"],
+}
 
 
 def known(document: t.Any, members: t.Container[str]) -> dict[str, t.Any]:
@@ -73,9 +78,7 @@ async def create(call: Call) -> Response:
     name = call.key_name()
     body = known(call.body(), CREATE)
     kty = str(body.get("kty"))
-    if kty not in ("RSA", "RSA-HSM", "EC", "EC-HSM"):
-        raise bad(f"The key type '{kty}' is not supported by this vault.")
-    _needs_hsm(call, kty)
+    _kind(call, kty)
     wanted = _exportable(call, body, kty)
     _existing(call, name, wanted)
     material, curve = await _generate(body, kty)
@@ -88,7 +91,7 @@ async def import_(call: Call) -> Response:
     jwk = known(body.get("key"), JWK)
     hsm = bool(body.get("Hsm")) or str(jwk.get("kty", "")).endswith("-HSM")
     kty = str(jwk.get("kty", "")).removesuffix("-HSM") + ("-HSM" if hsm else "")
-    _needs_hsm(call, kty)
+    _kind(call, kty)
     wanted = _exportable(call, body, kty)
     _existing(call, name, wanted)
     try:
@@ -102,7 +105,12 @@ async def import_(call: Call) -> Response:
     return _store(call, name, wanted, body, kty, jwk.get("crv"), material)
 
 
-def _needs_hsm(call: Call, kty: str) -> None:
+def _kind(call: Call, kty: str) -> None:
+    """What kinds of key there are: a managed HSM has those of an HSM alone, and oct keys besides."""
+    hsm = call.vault.is_hsm
+    kinds = ("RSA-HSM", "EC-HSM", "oct-HSM") if hsm else ("RSA", "RSA-HSM", "EC", "EC-HSM")
+    if kty not in kinds:
+        raise bad(f"The key type '{kty}' is not supported by this {'managed HSM' if hsm else 'vault'}.")
     if kty.endswith("-HSM") and call.vault.sku != "premium":
         raise (
             bad("HSM protected keys are not supported by vaults of the standard SKU.")
@@ -141,18 +149,24 @@ def _existing(call: Call, name: str, wanted: tuple[bool, dict[str, t.Any] | None
     """The key that gets another version, if the name is in use and may be."""
     _not_deleted(call, name)
     key = call.world.keys.get(call.slot(name))
-    _compatible(key, wanted)
+    _compatible(call, key, wanted)
     return key
 
 
-def _compatible(key: Key | None, wanted: tuple[bool, dict[str, t.Any] | None]) -> None:
+def _compatible(call: Call, key: Key | None, wanted: tuple[bool, dict[str, t.Any] | None]) -> None:
     if key is None:
         return
     exportable, member = wanted
     if key.exportable != exportable:
         raise skr(1003)
-    if member and key.policy_immutable and policy.stored_form(str(member.get("data"))) != key.release_policy:
+    if member and key.policy_immutable and _stored(call, member) != key.release_policy:
         raise skr(1020)
+
+
+def _stored(call: Call, member: dict[str, t.Any]) -> dict[str, t.Any]:
+    """The policy as this service keeps it."""
+    read = hsm_policy.stored_form if call.vault.is_hsm else policy.stored_form
+    return read(str(member.get("data")))
 
 
 async def _generate(body: dict[str, t.Any], kty: str) -> tuple[t.Any, str | None]:
@@ -161,6 +175,11 @@ async def _generate(body: dict[str, t.Any], kty: str) -> tuple[t.Any, str | None
         if size not in SIZES:
             raise bad(f"The key size {size} is not supported.")
         return await asyncio.to_thread(rsa.generate_private_key, 65537, size), None
+    if kty.startswith("oct"):
+        size = body.get("key_size", 256)
+        if size not in OCT_SIZES:
+            raise bad(f"The key size {size} is not supported.")
+        return os.urandom(size // 8), None
     curve = str(body.get("crv") or "P-256")
     if curve not in bundle.CURVES:
         raise bad(f"The curve '{curve}' is not supported.")
@@ -171,6 +190,11 @@ def _from_jwk(jwk: dict[str, t.Any]) -> t.Any:
     def number(name: str) -> int:
         return int.from_bytes(base64.urlsafe_b64decode(jwk[name] + "=" * (-len(jwk[name]) % 4)), "big")
 
+    if str(jwk["kty"]).startswith("oct"):
+        material = base64.urlsafe_b64decode(jwk["k"] + "=" * (-len(jwk["k"]) % 4))
+        if 8 * len(material) not in OCT_SIZES:
+            raise ValueError("size")
+        return material
     if str(jwk["kty"]).startswith("RSA"):
         public = rsa.RSAPublicNumbers(number("e"), number("n"))
         p, q, d, dp, dq, qi = (number(name) for name in ("p", "q", "d", "dp", "dq", "qi"))
@@ -194,9 +218,9 @@ def _store(
     operations = _operations(body) or _DEFAULT_OPS[kty.removesuffix("-HSM")]
     # Somebody else may have made the key while the material was made.
     key = _existing(call, name, wanted)
-    stored = policy.stored_form(str(member.get("data"))) if member else None
+    stored = _stored(call, member) if member else None
     if key is None:
-        key = Key(name, call.vault.name.lower(), exportable=exportable)
+        key = Key(name, call.vault.slot, exportable=exportable)
     if stored is not None:
         _set_policy(key, t.cast(dict[str, t.Any], member), stored)
     now = int(call.now)
@@ -234,6 +258,24 @@ async def get(call: Call) -> Response:
     return Response.of(bundle.whole(call.vault, key, version_of(call, key, call.version)))
 
 
+async def attestation(call: Call) -> Response:
+    """A managed HSM's statement on a key: certificate chain and signed claims. Vaults have none."""
+    key = call.key()
+    version = version_of(call, key, call.version)
+    if not call.vault.is_hsm:
+        raise refuse(404, "NotFound", "Key attestation is offered by managed HSMs only.")
+    ca = call.world.services["ca"]
+    found = bundle.whole(call.vault, key, version)
+    claims = f"SIMULATED attestation of {bundle.kid(call.vault, key, version)}".encode()
+    found["attributes"]["attestation"] = {
+        "certificatePemFile": bundle.b64u(ca.ca_pem),
+        "privateKeyAttestation": bundle.b64u(claims),
+        "publicKeyAttestation": bundle.b64u(claims),
+        "version": "1.0",
+    }
+    return Response.of(found)
+
+
 async def versions(call: Call) -> Response:
     key = call.key()
     # The service promises no order; newest last would be too kind.
@@ -242,7 +284,7 @@ async def versions(call: Call) -> Response:
 
 
 async def list_(call: Call) -> Response:
-    mine = [key for (vault, _name), key in sorted(call.world.keys.items()) if vault == call.vault.name.lower()]
+    mine = [key for (slot, _name), key in sorted(call.world.keys.items()) if slot == call.vault.slot]
     return call.page([bundle.item(call.vault, key, key.versions[-1], False) for key in mine])
 
 
@@ -260,7 +302,7 @@ async def update(call: Call) -> Response:
         if not key.exportable:
             raise skr(1005)
         member = known(body["release_policy"], POLICY)
-        stored = policy.stored_form(str(member.get("data")))
+        stored = _stored(call, member)
         if key.policy_immutable and stored != key.release_policy:
             raise skr(1020)
     operations = _operations(body)
@@ -276,7 +318,10 @@ async def update(call: Call) -> Response:
 async def rotate(call: Call) -> Response:
     key = call.key()
     last = key.versions[-1]
-    size = {"key_size": last.private.key_size} if last.kty.startswith("RSA") else {"crv": last.curve}
+    size: dict[str, t.Any] = {"crv": last.curve}
+    if not last.kty.startswith("EC"):
+        bits = 8 * len(last.private) if isinstance(last.private, bytes) else last.private.key_size
+        size = {"key_size": bits}
     material, curve = await _generate(size, last.kty)
     now = int(call.now)
     version = KeyVersion(
@@ -362,7 +407,7 @@ async def deleted_get(call: Call) -> Response:
 
 
 async def deleted_list(call: Call) -> Response:
-    mine = [key for (vault, _name), key in sorted(call.world.deleted_keys.items()) if vault == call.vault.name.lower()]
+    mine = [key for (slot, _name), key in sorted(call.world.deleted_keys.items()) if slot == call.vault.slot]
     return call.page([bundle.item(call.vault, key, key.versions[-1], False) | _deletion(call, key) for key in mine])
 
 

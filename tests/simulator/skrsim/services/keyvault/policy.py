@@ -15,8 +15,8 @@ from .errors import bad
 _OPERATORS = {"equals", "notEquals", "less", "lessOrEquals", "greater", "greaterOrEquals", "exists"}
 
 
-def stored_form(encoded: str) -> dict[str, t.Any]:
-    """Decode, check and re-serialise a policy as the vault keeps it. Raises Refusal."""
+def stored_form(encoded: str, keep_booleans: bool = False) -> dict[str, t.Any]:
+    """Decode, check and re-serialise a policy as the vault keeps it: booleans become text. Raises Refusal."""
     try:
         raw = base64.urlsafe_b64decode(encoded + "=" * (-len(encoded) % 4))
         document = json.loads(raw)
@@ -30,14 +30,14 @@ def stored_form(encoded: str) -> dict[str, t.Any]:
         raise bad(f"Key Release Policy: unsupported version '{document['version']}'.")
     if set(document) != {"version", "anyOf"} or not _filled(document["anyOf"]):
         raise bad("Key Release Policy: 'anyOf' with at least one authority is required.")
-    return {"version": document["version"], "anyOf": [_rule(rule) for rule in document["anyOf"]]}
+    return {"version": document["version"], "anyOf": [_rule(rule, keep_booleans) for rule in document["anyOf"]]}
 
 
 def _filled(value: t.Any) -> bool:
     return isinstance(value, list) and bool(value)
 
 
-def _rule(rule: t.Any) -> dict[str, t.Any]:
+def _rule(rule: t.Any, keep: bool) -> dict[str, t.Any]:
     if (
         not isinstance(rule, dict)
         or not isinstance(rule.get("authority"), str)
@@ -45,21 +45,21 @@ def _rule(rule: t.Any) -> dict[str, t.Any]:
     ):
         raise bad("Key Release Policy: each rule needs an 'authority' that is an https URL.")
     rest = {name: value for name, value in rule.items() if name != "authority"}
-    return {"authority": rule["authority"], **_conditions(rest)}
+    return {"authority": rule["authority"], **_conditions(rest, keep)}
 
 
-def _conditions(group: dict[str, t.Any]) -> dict[str, t.Any]:
+def _conditions(group: dict[str, t.Any], keep: bool) -> dict[str, t.Any]:
     if len(group) != 1 or next(iter(group)) not in ("allOf", "anyOf") or not _filled(next(iter(group.values()))):
         raise bad("Key Release Policy: exactly one of 'allOf' and 'anyOf' with at least one condition is required.")
     ((kind, members),) = group.items()
-    return {kind: [_condition(member) for member in members]}
+    return {kind: [_condition(member, keep) for member in members]}
 
 
-def _condition(condition: t.Any) -> dict[str, t.Any]:
+def _condition(condition: t.Any, keep: bool) -> dict[str, t.Any]:
     if not isinstance(condition, dict):
         raise bad("Key Release Policy: a condition must be an object.")
     if "claim" not in condition:
-        return _conditions(condition)
+        return _conditions(condition, keep)
     operators = [name for name in condition if name != "claim"]
     if len(operators) != 1 or operators[0] not in _OPERATORS or not isinstance(condition["claim"], str):
         raise bad("Key Release Policy: a condition has one claim and one operator.")
@@ -67,7 +67,7 @@ def _condition(condition: t.Any) -> dict[str, t.Any]:
     if not isinstance(value, (str, int, float)):
         raise bad("Key Release Policy: a value must be text, a number or a boolean.")
     # The vault is known to give booleans back as text.
-    return {"claim": condition["claim"], operators[0]: _text(value) if isinstance(value, bool) else value}
+    return {"claim": condition["claim"], operators[0]: _text(value) if isinstance(value, bool) and not keep else value}
 
 
 def _text(value: t.Any) -> str:
@@ -130,8 +130,8 @@ def _compare(operator: str, wanted: t.Any, found: t.Any) -> bool:
     if operator in ("equals", "notEquals"):
         if numbers:
             same = bool(wanted == found)
-        elif isinstance(wanted, str) and isinstance(found, (str, bool)):
-            same = wanted == _text(found)
+        elif isinstance(wanted, (str, bool)) and isinstance(found, (str, bool)):
+            same = _text(wanted) == _text(found)
         else:
             same = False
         return same == (operator == "equals")

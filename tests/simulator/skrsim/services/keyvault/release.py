@@ -114,7 +114,9 @@ def _answer(
     }
     if nonce is not None:
         request["nonce"] = "another" if action == "wrong_nonce" else nonce
-    released = {name: value for name, value in bundle.policy_member(key).items() if name != "contentType"}
+    whole = bundle.policy_member(key)
+    # A vault leaves the content type out here; an HSM tells it, and sorts every member.
+    released = whole if call.vault.is_hsm else {name: whole[name] for name in whole if name != "contentType"}
     jwk = {**bundle.jwk(call.vault, key, shown), "key_hsm": bundle.b64u(_json(hsm))}
     inner = {
         "key": jwk,
@@ -122,17 +124,23 @@ def _answer(
         "tags": shown.tags,
         "release_policy": released,
     }
+    if call.vault.is_hsm:
+        jwk["kty"] = shown.kty.removesuffix("-HSM")
+        jwk["key_hsm"] = bundle.b64u(json.dumps(hsm, separators=(",", ":"), sort_keys=True).encode())
     return _sign(call, {"request": request, "response": {"key": inner}}, action)
 
 
 def wrap(private: t.Any, algorithm: str, public: rsa.RSAPublicKey, broken: bool = False) -> bytes:
-    """PKCS#11 CKM_RSA_AES_KEY_WRAP: OAEP of a fresh AES key, then RFC 5649 of the PKCS#8 key."""
+    """PKCS#11 CKM_RSA_AES_KEY_WRAP: OAEP of a fresh AES key, then RFC 5649 of the PKCS#8 key or the oct key's bytes."""
     kek = os.urandom(32)
     digest = ALGORITHMS[algorithm]
     sealed = public.encrypt(kek, padding.OAEP(mgf=padding.MGF1(digest()), algorithm=digest(), label=None))
-    der = private.private_bytes(
-        serialization.Encoding.DER, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
+    if isinstance(private, bytes):  # an oct key is wrapped as it is
+        der = private
+    else:
+        der = private.private_bytes(
+            serialization.Encoding.DER, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
     body = bytearray(aes_key_wrap_with_padding(kek, der))
     if broken:
         body[-1] ^= 1
@@ -141,7 +149,8 @@ def wrap(private: t.Any, algorithm: str, public: rsa.RSAPublicKey, broken: bool 
 
 def _sign(call: Call, payload: dict[str, t.Any], action: str) -> str:
     ca = call.world.services["ca"]
-    private, chain = ca.signing()
+    hsm = call.vault.is_hsm
+    private, chain = ca.signing(call.vault.SERVICE)
     if action in ("untrusted_chain", "wrong_name"):
         private, chain = call.world.services["foreign_signing"](action)
     ders = [certificate.public_bytes(serialization.Encoding.DER) for certificate in chain]
@@ -154,7 +163,10 @@ def _sign(call: Call, payload: dict[str, t.Any], action: str) -> str:
         "x5t#S256": bundle.b64u(hashlib.sha256(ders[0]).digest()),
         "x5c": [base64.b64encode(der).decode() for der in ders],
     }
-    signed = f"{bundle.b64u(_json(header))}.{bundle.b64u(_json(payload))}"
+    if hsm:
+        header = {name: header[name] for name in ("alg", "kid", "x5c", "x5t#S256")}
+    body = json.dumps(payload, separators=(",", ":"), sort_keys=hsm).encode()
+    signed = f"{bundle.b64u(_json(header))}.{bundle.b64u(body)}"
     signature = b"" if action == "unsigned" else private.sign(signed.encode(), padding.PKCS1v15(), hashes.SHA256())
     if action == "tamper":
         altered = dict(payload, request=dict(payload["request"], tampered=True))
