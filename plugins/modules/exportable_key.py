@@ -31,9 +31,14 @@ attributes:
 options:
   vault_uri:
     description:
-      - Address of the vault, such as V(https://myvault.vault.azure.net).
+      - Address of the vault, such as V(https://myvault.vault.azure.net). Either this or O(hsm_uri).
     type: str
-    required: true
+  hsm_uri:
+    description:
+      - Address of the managed HSM, such as V(https://myhsm.managedhsm.azure.net). The caller needs local roles there, Managed HSM
+        Crypto User for keys and Managed HSM Crypto Officer to recover or purge them.
+    type: str
+    version_added: 0.2.0
   key_name:
     description:
       - Name of the key.
@@ -41,13 +46,14 @@ options:
     required: true
   key_type:
     description:
-      - Kind of key. It cannot be changed.
+      - Kind of key. It cannot be changed. Only managed HSMs have V(oct-HSM).
     type: str
-    choices: [RSA-HSM, EC-HSM]
+    choices: [RSA-HSM, EC-HSM, oct-HSM]
     default: RSA-HSM
   key_size:
     description:
-      - Size of an RSA key; 2048, 3072 or 4096 bits. A new key has 3072 by default. It cannot be changed.
+      - Size in bits; of an RSA key 2048, 3072 (the default) or 4096, of an oct key 128, 192 or 256 (the default). It cannot be
+        changed. The service does not tell the size of an oct key, so it is not compared.
     type: int
   curve:
     description:
@@ -60,6 +66,34 @@ options:
     type: list
     elements: str
     choices: [encrypt, decrypt, sign, verify, wrapKey, unwrapKey]
+  key_version:
+    description:
+      - The version whose O(enabled), O(not_before), O(expires_on), O(key_ops) and O(tags) are meant; the latest by default. The
+        release policy belongs to the key and all its versions.
+    type: str
+    version_added: 0.2.0
+  import_file:
+    description:
+      - File on the controller with the private key to import, in PEM; of an oct key its bytes. Without it the service makes the key.
+      - Of a key that is there the public halves are compared. An oct key has none, and counts as the same.
+    type: path
+    version_added: 0.2.0
+  import_material:
+    description:
+      - The private key itself, in PEM, or the bytes of an oct key in base64; for material from a vault or lookup. Never shown.
+    type: str
+    version_added: 0.2.0
+  import_passphrase:
+    description:
+      - What opens the PEM.
+    type: str
+    version_added: 0.2.0
+  import_replace:
+    description:
+      - Import other material than that of the latest version as a new version. An oct key is then imported on every run.
+    type: bool
+    default: false
+    version_added: 0.2.0
   release_policy:
     description:
       - The key release policy as a dictionary. Required when the key is made.
@@ -139,9 +173,11 @@ options:
         type: str
   state:
     description:
+      - V(stopped) ends every further release in one action. It disables all enabled versions, or O(key_version) alone, and narrows the
+        policy if O(release_policy) is given. Keys that were released before cannot be called back.
       - V(absent) deletes the key with all its versions; it can be recovered until its purge date. V(purged) also purges it, for ever.
     type: str
-    choices: [present, absent, purged]
+    choices: [present, stopped, absent, purged]
     default: present
     version_added: 0.2.0
   deleted_action:
@@ -198,11 +234,33 @@ EXAMPLES = r"""
         - 0f3b1a52-6c1c-4d8b-9b6e-0a1b2c3d4e5f
         - 1a2b3c4d-5e6f-4a5b-8c7d-9e0f1a2b3c4d
 
-- name: Stop further releases of the latest version
+- name: No version of this key is released any more
   confidential.azure_skr.exportable_key:
     vault_uri: https://kv-web-prod.vault.azure.net
     key_name: tls-key
+    state: stopped
+
+- name: Disable one old version
+  confidential.azure_skr.exportable_key:
+    vault_uri: https://kv-web-prod.vault.azure.net
+    key_name: tls-key
+    key_version: 0123456789abcdef0123456789abcdef
     enabled: false
+
+- name: A symmetric key in a managed HSM
+  confidential.azure_skr.exportable_key:
+    hsm_uri: https://hsm-web-prod.managedhsm.azure.net
+    key_name: data-key
+    key_type: oct-HSM
+    release_policy: "{{ policy }}"
+
+- name: A key that was made elsewhere
+  confidential.azure_skr.exportable_key:
+    vault_uri: https://kv-web-prod.vault.azure.net
+    key_name: legacy-key
+    key_size: 4096
+    import_file: /run/keys/legacy.pem
+    release_policy: "{{ policy }}"
 
 - name: A new version every year
   confidential.azure_skr.exportable_key:
@@ -240,6 +298,11 @@ versions:
   type: list
   elements: dict
   returned: when the key exists
+stopped_versions:
+  description: Versions that were enabled and are disabled now.
+  type: list
+  elements: str
+  returned: when O(state=stopped)
 lint:
   description:
     - Findings on O(release_policy); C(code), C(severity), C(path) in the policy, C(message), C(accepted) and C(justification).
@@ -280,9 +343,12 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.confidential.azure_skr.plugins.module_utils import skin
 from ansible_collections.confidential.azure_skr.plugins.module_utils.azure import (
     key,
+    key_import,
     key_policy,
     key_removal,
     key_rotation,
+    key_stop,
+    key_target,
 )
 from ansible_collections.confidential.azure_skr.plugins.module_utils.azure.arguments import azure_argument_spec
 from ansible_collections.confidential.azure_skr.plugins.module_utils.azure.clients import connection
@@ -308,9 +374,10 @@ def policy_from(options: t.Mapping[str, t.Any]) -> t.Any:
 def main() -> None:
     spec = {
         **azure_argument_spec(),
-        "vault_uri": {"type": "str", "required": True},
+        "vault_uri": {"type": "str"},
+        "hsm_uri": {"type": "str"},
         "key_name": {"type": "str", "required": True, "no_log": False},
-        "key_type": {"type": "str", "choices": ["RSA-HSM", "EC-HSM"], "default": "RSA-HSM", "no_log": False},
+        "key_type": {"type": "str", "choices": ["RSA-HSM", "EC-HSM", "oct-HSM"], "default": "RSA-HSM", "no_log": False},
         "key_size": {"type": "int", "no_log": False},
         "curve": {"type": "str", "choices": ["P-256", "P-256K", "P-384", "P-521"]},
         "key_ops": {
@@ -319,6 +386,11 @@ def main() -> None:
             "choices": ["encrypt", "decrypt", "sign", "verify", "wrapKey", "unwrapKey"],
             "no_log": False,
         },
+        "key_version": {"type": "str", "no_log": False},
+        "import_file": {"type": "path"},
+        "import_material": {"type": "str", "no_log": True},
+        "import_passphrase": {"type": "str", "no_log": True},
+        "import_replace": {"type": "bool", "default": False},
         "release_policy": {"type": "dict"},
         "release_policy_file": {"type": "path"},
         "accepted_findings": {"type": "dict", "default": {}},
@@ -337,30 +409,26 @@ def main() -> None:
                 for name in ("rotate_after_create", "rotate_before_expiry", "notify_before_expiry", "expires_in")
             },
         },
-        "state": {"type": "str", "choices": ["present", "absent", "purged"], "default": "present"},
+        "state": {"type": "str", "choices": ["present", "stopped", "absent", "purged"], "default": "present"},
         "deleted_action": {"type": "str", "choices": ["fail", "recover", "purge"], "default": "fail"},
     }
     module = AnsibleModule(
         argument_spec=spec,
-        mutually_exclusive=[["release_policy", "release_policy_file"]],
+        mutually_exclusive=[
+            ["release_policy", "release_policy_file"],
+            ["vault_uri", "hsm_uri"],
+            ["import_file", "import_material"],
+        ],
+        required_one_of=[["vault_uri", "hsm_uri"]],
         supports_check_mode=True,
     )
     options = module.params
 
     def run() -> t.Dict[str, t.Any]:
-        names = (
-            "vault_uri",
-            "key_type",
-            "key_size",
-            "curve",
-            "enabled",
-            "tags",
-            "rotate",
-            "deleted_action",
-            "immutable",
-        )
+        names = ("key_type", "key_size", "curve", "enabled", "tags", "rotate", "deleted_action", "immutable")
+        at = key_target.target(options["vault_uri"], options["hsm_uri"], options["key_name"])
         wanted = key.Wanted(
-            name=options["key_name"],
+            at=at,
             release_policy=policy_from(options),
             key_ops=tuple(options["key_ops"]) if options["key_ops"] is not None else None,
             not_before=key.parse_time("not_before", options["not_before"]),
@@ -368,13 +436,15 @@ def main() -> None:
             confirm_immutable=options["confirm_immutable"],
             rotation=key_rotation.read(options["rotation_policy"]),
             lint=key_policy.Lint(options["lint_fail_on"], options["accepted_findings"]),
+            version=key_target.check_version(options["key_version"]),
+            material=key_import.read(options),
             **{name: options[name] for name in names},
         )
-        if options["state"] != "present":
-            key.check(wanted)
-            purged = options["state"] == "purged"
-            return key_removal.ensure(connection(options), wanted.vault_uri, wanted.name, purged, module.check_mode)
-        return key.ensure(connection(options), wanted, module.check_mode)
+        if options["state"] == "present":
+            return key.ensure(connection(options), wanted, module.check_mode)
+        if options["state"] == "stopped":
+            return key_stop.ensure(connection(options), wanted, module.check_mode)
+        return key_removal.ensure(connection(options), at, options["state"] == "purged", module.check_mode)
 
     skin.run(module, run)
 

@@ -30,9 +30,12 @@ attributes:
 options:
   vault_uri:
     description:
-      - Address of the vault, such as V(https://myvault.vault.azure.net).
+      - Address of the vault, such as V(https://myvault.vault.azure.net). Either this or O(hsm_uri).
     type: str
-    required: true
+  hsm_uri:
+    description:
+      - Address of the managed HSM, such as V(https://myhsm.managedhsm.azure.net).
+    type: str
   key_name:
     description:
       - Name of the key. Without it all exportable keys of the vault are shown, one request for each.
@@ -40,6 +43,11 @@ options:
   deleted:
     description:
       - Also list soft-deleted keys, which needs the permission to list them.
+    type: bool
+    default: false
+  attestation:
+    description:
+      - Also fetch the managed HSM's attestation of each key, one more request for each. Vaults offer none.
     type: bool
     default: false
 seealso:
@@ -96,6 +104,12 @@ keys:
     public_key_pem:
       description: The public half; only with O(key_name).
       type: str
+    attestation:
+      description:
+        - The HSM's signed statement that it holds the key, for Microsoft's verification tool; C(certificate_pem),
+          C(private_key_attestation) and C(public_key_attestation) in base64, C(version). None of a vault's key.
+      type: dict
+      returned: when O(attestation) is true
 deleted:
   description: C(name), C(deleted_on) and C(purge_on) of soft-deleted keys.
   type: list
@@ -119,10 +133,12 @@ facts:
   returned: failure
 """
 
+import typing as t
+
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.confidential.azure_skr.plugins.module_utils import skin
-from ansible_collections.confidential.azure_skr.plugins.module_utils.azure import key_info
+from ansible_collections.confidential.azure_skr.plugins.module_utils.azure import key_info, key_target
 from ansible_collections.confidential.azure_skr.plugins.module_utils.azure.arguments import azure_argument_spec
 from ansible_collections.confidential.azure_skr.plugins.module_utils.azure.clients import connection
 
@@ -130,16 +146,26 @@ from ansible_collections.confidential.azure_skr.plugins.module_utils.azure.clien
 def main() -> None:
     spec = {
         **azure_argument_spec(),
-        "vault_uri": {"type": "str", "required": True},
+        "vault_uri": {"type": "str"},
+        "hsm_uri": {"type": "str"},
         "key_name": {"type": "str", "no_log": False},
         "deleted": {"type": "bool", "default": False},
+        "attestation": {"type": "bool", "default": False},
     }
-    module = AnsibleModule(argument_spec=spec, supports_check_mode=True)
-    options = module.params
-    skin.run(
-        module,
-        lambda: key_info.info(connection(options), options["vault_uri"], options["key_name"], options["deleted"]),
+    module = AnsibleModule(
+        argument_spec=spec,
+        mutually_exclusive=[["vault_uri", "hsm_uri"]],
+        required_one_of=[["vault_uri", "hsm_uri"]],
+        supports_check_mode=True,
     )
+    options = module.params
+
+    def run() -> t.Dict[str, t.Any]:
+        name = options["key_name"]
+        at = key_target.target(options["vault_uri"], options["hsm_uri"], name or "any")
+        return key_info.info(connection(options), at, name, options["deleted"], options["attestation"])
+
+    skin.run(module, run)
 
 
 if __name__ == "__main__":

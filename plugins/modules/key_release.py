@@ -37,9 +37,13 @@ attributes:
 options:
   vault_uri:
     description:
-      - Address of the vault, such as V(https://myvault.vault.azure.net).
+      - Address of the vault, such as V(https://myvault.vault.azure.net). Either this or O(hsm_uri).
     type: str
-    required: true
+  hsm_uri:
+    description:
+      - Address of the managed HSM, such as V(https://myhsm.managedhsm.azure.net).
+    type: str
+    version_added: 0.2.0
   key_name:
     description:
       - Name of the key.
@@ -230,7 +234,8 @@ def main() -> None:
     spec = {
         **arguments.guest_argument_spec(),
         **arguments.identity_argument_spec(),
-        "vault_uri": {"type": "str", "required": True},
+        "vault_uri": {"type": "str"},
+        "hsm_uri": {"type": "str"},
         "key_name": {"type": "str", "required": True, "no_log": False},
         "key_version": {"type": "str", "no_log": False},
         "wrap_algorithm": {
@@ -252,7 +257,10 @@ def main() -> None:
         "memory_backed": {"type": "bool", "default": True},
     }
     module = AnsibleModule(
-        argument_spec=spec, mutually_exclusive=arguments.IDENTITY_EXCLUSIVE, supports_check_mode=True
+        argument_spec=spec,
+        mutually_exclusive=[*arguments.IDENTITY_EXCLUSIVE, ["vault_uri", "hsm_uri"]],
+        required_one_of=[["vault_uri", "hsm_uri"]],
+        supports_check_mode=True,
     )
     options = module.params
 
@@ -263,6 +271,7 @@ def main() -> None:
         target = deliver.Target(**{name: options[name] for name in ("dest", "owner", "group", "mode", "memory_backed")})
         names = (
             "vault_uri",
+            "hsm_uri",
             "key_name",
             "key_version",
             "wrap_algorithm",

@@ -17,6 +17,7 @@ description:
   - What would weaken an existing vault is refused.
 extends_documentation_fragment:
   - confidential.azure_skr.azure
+  - confidential.azure_skr.network
   - confidential.azure_skr.attributes
   - confidential.azure_skr.attributes.azure
 attributes:
@@ -67,44 +68,6 @@ options:
     type: list
     elements: str
     default: []
-  public_network_access:
-    description:
-      - Whether the vault can be reached other than by private endpoints.
-    type: str
-    choices: [enabled, disabled]
-    version_added: 0.2.0
-  network_acls:
-    description:
-      - The vault's firewall. Members that are not given stay as they are.
-    type: dict
-    version_added: 0.2.0
-    suboptions:
-      default_action:
-        description:
-          - What happens to addresses that no rule names.
-        type: str
-        choices: [allow, deny]
-      bypass:
-        description:
-          - Whether trusted Azure services get past the firewall.
-        type: str
-        choices: [azure_services, none]
-      ip_rules:
-        description:
-          - Public IPv4 addresses or networks that are allowed. They replace the ones there are.
-        type: list
-        elements: str
-      subnet_ids:
-        description:
-          - Resource ids of subnets that are allowed. They replace the ones there are.
-        type: list
-        elements: str
-  accept_weakening:
-    description:
-      - Allow this run to switch the firewall or the ban on public access off.
-    type: bool
-    default: false
-    version_added: 0.2.0
   deleted_action:
     description:
       - What to do when the name is held by a soft-deleted vault of the subscription. V(recover) brings it back with its keys, V(purge)
@@ -183,13 +146,17 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.confidential.azure_skr.plugins.module_utils import skin
 from ansible_collections.confidential.azure_skr.plugins.module_utils.azure import vault, vault_network
-from ansible_collections.confidential.azure_skr.plugins.module_utils.azure.arguments import azure_argument_spec
+from ansible_collections.confidential.azure_skr.plugins.module_utils.azure.arguments import (
+    azure_argument_spec,
+    network_argument_spec,
+)
 from ansible_collections.confidential.azure_skr.plugins.module_utils.azure.clients import connection
 
 
 def main() -> None:
     spec = {
         **azure_argument_spec(),
+        **network_argument_spec(),
         "name": {"type": "str", "required": True},
         "resource_group": {"type": "str", "required": True},
         "location": {"type": "str"},
@@ -198,17 +165,6 @@ def main() -> None:
         "purge_protection": {"type": "bool"},
         "soft_delete_retention_days": {"type": "int"},
         "key_managers": {"type": "list", "elements": "str", "default": [], "no_log": False},
-        "public_network_access": {"type": "str", "choices": ["enabled", "disabled"]},
-        "network_acls": {
-            "type": "dict",
-            "options": {
-                "default_action": {"type": "str", "choices": ["allow", "deny"]},
-                "bypass": {"type": "str", "choices": ["azure_services", "none"]},
-                "ip_rules": {"type": "list", "elements": "str"},
-                "subnet_ids": {"type": "list", "elements": "str"},
-            },
-        },
-        "accept_weakening": {"type": "bool", "default": False},
         "deleted_action": {"type": "str", "choices": ["fail", "recover", "purge"], "default": "fail"},
         "tags": {"type": "dict"},
     }

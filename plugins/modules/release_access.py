@@ -14,7 +14,8 @@ author:
   - confidential.azure_skr contributors (@confidential-azure)
 description:
   - Grants the permission to release keys, and nothing else, to managed identities, or takes it away.
-  - Uses access policies or Azure RBAC, whichever the vault uses. Entries of others are never touched.
+  - Uses access policies or Azure RBAC, whichever the vault uses, or the local roles of a managed HSM. Entries of others are never
+    touched.
   - Waits until the control plane shows the change. Whether the vault honours a new grant already is something only the VM can observe,
     by releasing; see O(confidential.azure_skr.key_release#module:wait_for_grant).
 extends_documentation_fragment:
@@ -33,14 +34,18 @@ attributes:
 options:
   vault_name:
     description:
-      - Name of the vault.
+      - Name of the vault. Either this or O(hsm_uri).
     type: str
-    required: true
   resource_group:
     description:
-      - Resource group of the vault.
+      - Resource group of the vault; required with O(vault_name).
     type: str
-    required: true
+  hsm_uri:
+    description:
+      - Address of the managed HSM, such as V(https://myhsm.managedhsm.azure.net). Azure roles mean nothing there; the local role
+        Managed HSM Crypto Service Release User is assigned, for which the caller needs Managed HSM Policy Administrator.
+    type: str
+    version_added: 0.2.0
   principals:
     description:
       - Object ids (principal ids) of the identities.
@@ -67,6 +72,12 @@ options:
     type: bool
     default: false
     version_added: 0.2.0
+  everyone:
+    description:
+      - With O(state=absent) take the permission from whoever has it at this very scope, without naming anybody.
+    type: bool
+    default: false
+    version_added: 0.2.0
   state:
     description:
       - Whether the identities shall have the permission.
@@ -77,18 +88,18 @@ options:
     description:
       - How to grant. V(auto) takes what the vault uses; a model that the vault does not use is refused.
     type: str
-    choices: [auto, access_policy, rbac]
+    choices: [auto, access_policy, rbac, hsm_local]
     default: auto
   scope:
     description:
-      - With Azure RBAC, grant for the whole vault or for one key.
+      - With roles, grant for the whole vault or HSM (there C(/keys)), or for one key.
       - Access policies always hold for the whole vault, so V(key) is refused for a vault that uses them.
     type: str
     choices: [vault, key]
     default: vault
   key_name:
     description:
-      - Name of the key, for O(scope=key). The key must exist.
+      - Name of the key, for O(scope=key). In a vault the key must exist.
     type: str
   wait:
     description:
@@ -122,6 +133,21 @@ EXAMPLES = r"""
     resource_group: rg-web
     vms: [web-01, web-02]
     exclusive: true
+
+- name: One key of a managed HSM
+  confidential.azure_skr.release_access:
+    hsm_uri: https://hsm-web-prod.managedhsm.azure.net
+    scope: key
+    key_name: tls-key
+    vms: [web-01, web-02]
+    vm_resource_group: rg-web
+
+- name: Nobody may release from this vault any more
+  confidential.azure_skr.release_access:
+    vault_name: kv-web-prod
+    resource_group: rg-web
+    everyone: true
+    state: absent
 
 - name: Least privilege with Azure RBAC, one key only
   confidential.azure_skr.release_access:
@@ -186,32 +212,34 @@ from ansible_collections.confidential.azure_skr.plugins.module_utils.azure.clien
 def main() -> None:
     spec = {
         **azure_argument_spec(),
-        "vault_name": {"type": "str", "required": True},
-        "resource_group": {"type": "str", "required": True},
+        "vault_name": {"type": "str"},
+        "resource_group": {"type": "str"},
+        "hsm_uri": {"type": "str"},
         "principals": {"type": "list", "elements": "str", "default": []},
         "vms": {"type": "list", "elements": "str", "default": []},
         "vm_resource_group": {"type": "str"},
         "exclusive": {"type": "bool", "default": False},
+        "everyone": {"type": "bool", "default": False},
         "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
-        "grant_model": {"type": "str", "choices": ["auto", "access_policy", "rbac"], "default": "auto"},
+        "grant_model": {"type": "str", "choices": ["auto", "access_policy", "rbac", "hsm_local"], "default": "auto"},
         "scope": {"type": "str", "choices": ["vault", "key"], "default": "vault"},
         "key_name": {"type": "str", "no_log": False},
         "wait": {"type": "bool", "default": True},
         "wait_timeout": {"type": "float", "default": 120},
     }
-    module = AnsibleModule(argument_spec=spec, supports_check_mode=True)
+    module = AnsibleModule(
+        argument_spec=spec,
+        mutually_exclusive=[["vault_name", "hsm_uri"]],
+        required_one_of=[["vault_name", "hsm_uri"]],
+        required_by={"vault_name": ["resource_group"]},
+        supports_check_mode=True,
+    )
     options = module.params
 
     def run() -> t.Dict[str, t.Any]:
         names = (
-            "vault_name",
-            "resource_group",
-            "grant_model",
-            "scope",
-            "key_name",
-            "exclusive",
-            "wait",
-            "wait_timeout",
+            *("vault_name", "resource_group", "hsm_uri", "grant_model", "scope", "key_name"),
+            *("exclusive", "everyone", "wait", "wait_timeout"),
         )
         azure = connection(options)
         group = options["vm_resource_group"] or options["resource_group"]

@@ -2,7 +2,7 @@
 # Copyright (c) 2026, confidential.azure_skr contributors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The release permission: an entry in the vault's access policies, or an Azure role assignment."""
+"""The release permission: an entry in the vault's access policies, an Azure role, or a managed HSM's local role."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import typing as t
 import uuid
 
 from ..policy.failure import SkrFailure
+from . import hsm_access, key_target
 from . import vault as vaults
 from .clients import SAFE_TO_REPEAT, Connection, errors, wire
 from .plan import Plan
@@ -25,16 +26,21 @@ _POLL = 2.0
 
 @dataclasses.dataclass(frozen=True)
 class Wanted:
-    """Who shall (or shall not) be allowed to release. ``grant_model``: auto, access_policy or rbac."""
+    """Who shall (or shall not) be allowed to release. ``grant_model``: auto, access_policy, rbac or hsm_local.
 
-    vault_name: str
-    resource_group: str
+    Either ``vault_name`` and ``resource_group``, or ``hsm_uri``.
+    """
+
+    vault_name: t.Optional[str]
+    resource_group: t.Optional[str]
     principals: t.Tuple[str, ...]
+    hsm_uri: t.Optional[str] = None
     grant_model: str = "auto"
     scope: str = "vault"
     key_name: t.Optional[str] = None
     present: bool = True
     exclusive: bool = False  # with present: nobody else at this scope
+    everyone: bool = False  # without present: whoever has the permission at this scope loses it
     wait: bool = True
     wait_timeout: float = 120.0
 
@@ -42,21 +48,40 @@ class Wanted:
 def ensure(connection: Connection, wanted: Wanted, check_mode: bool) -> t.Dict[str, t.Any]:
     """Grant or revoke; returns the module's result. Raises SkrFailure."""
     check(wanted)
-    found = vaults.get(connection, wanted.resource_group, wanted.vault_name)
-    if found is None:
-        absent = f"There is no vault {wanted.vault_name} in resource group {wanted.resource_group}."
-        if check_mode and wanted.present:
-            return _foreseen(connection, wanted, absent)
-        raise SkrFailure("resource_not_found", absent)
-    model = choose_model(wanted.grant_model, found)
-    if wanted.scope == "key" and model == "access_policy":
-        raise SkrFailure(
-            "grant_model_mismatch",
-            f"scope is key, but the vault {found['name']} uses access policies, which always hold for the whole vault.",
-            {"option": "scope", "found": "key", "wanted": "vault"},
-        )
-    room = _AccessPolicies(connection, wanted, found) if model == "access_policy" else _Roles(connection, wanted, found)
+    room: _Room
+    if wanted.hsm_uri:
+        if wanted.grant_model not in ("auto", "hsm_local"):
+            raise _wrong_model(wanted.grant_model, "hsm_local", f"the managed HSM {wanted.hsm_uri}")
+        model, room = "hsm_local", _local(connection, wanted)
+    else:
+        found = vaults.get(connection, str(wanted.resource_group), str(wanted.vault_name))
+        if found is None:
+            absent = f"There is no vault {wanted.vault_name} in resource group {wanted.resource_group}."
+            if check_mode and wanted.present:
+                return _foreseen(connection, wanted, absent)
+            raise SkrFailure("resource_not_found", absent)
+        model = choose_model(wanted.grant_model, found)
+        if wanted.scope == "key" and model == "access_policy":
+            raise SkrFailure(
+                "grant_model_mismatch",
+                f"scope is key, but the vault {found['name']} uses access policies, which always hold for the whole vault.",
+                {"option": "scope", "found": "key", "wanted": "vault"},
+            )
+        roles = _Roles(connection, wanted, found)
+        room = _AccessPolicies(connection, wanted, found) if model == "access_policy" else roles
+    return _granted(room, wanted, model, check_mode)
+
+
+def _local(connection: Connection, wanted: Wanted) -> hsm_access.LocalRoles:
+    return hsm_access.LocalRoles(
+        connection, str(wanted.hsm_uri), wanted.scope, wanted.key_name, wanted.exclusive or wanted.everyone
+    )
+
+
+def _granted(room: _Room, wanted: Wanted, model: str, check_mode: bool) -> t.Dict[str, t.Any]:
     held = room.held()
+    if wanted.everyone:
+        wanted = dataclasses.replace(wanted, principals=tuple(sorted(room.removable())))
     others = _others(wanted, room.removable())
     plan = plan_grant(wanted, held, model, room.where, others)
     start = time.monotonic()
@@ -104,6 +129,12 @@ def _foreseen(connection: Connection, wanted: Wanted, absent: str) -> t.Dict[str
 
 def check(wanted: Wanted) -> None:
     """Refuse what cannot work before anything is asked."""
+    if wanted.hsm_uri:
+        key_target.target(None, wanted.hsm_uri, wanted.key_name or "any")
+    elif wanted.grant_model == "hsm_local":
+        raise _invalid(
+            "grant_model", "hsm_local", "auto, access_policy or rbac for a vault; hsm_local goes with hsm_uri"
+        )
     for entry in wanted.principals:
         try:
             exact = str(uuid.UUID(entry)) == entry.lower()  # UUID() also takes braces and no hyphens
@@ -113,6 +144,8 @@ def check(wanted: Wanted) -> None:
             raise _invalid("principals", entry, "an object id (GUID) of an identity")
     if wanted.exclusive and wanted.present and not wanted.principals:
         raise _invalid("principals", [], "at least one identity, because exclusive would take the permission from all")
+    if wanted.everyone and (wanted.present or wanted.principals):
+        raise _invalid("everyone", True, "false, because it goes with state absent and names nobody")
     if wanted.scope == "key" and not wanted.key_name:
         raise _invalid("key_name", wanted.key_name, "the name of a key, because scope is key")
 
@@ -125,12 +158,16 @@ def choose_model(asked: str, found: t.Mapping[str, t.Any]) -> str:
     """The model the vault uses; asking for the other one would be a grant without effect."""
     uses = "rbac" if found["properties"].get("enableRbacAuthorization") else "access_policy"
     if asked not in ("auto", uses):
-        raise SkrFailure(
-            "grant_model_mismatch",
-            f"grant_model is {asked}, but the vault {found['name']} uses {uses}.",
-            {"option": "grant_model", "found": asked, "wanted": uses},
-        )
+        raise _wrong_model(asked, uses, f"the vault {found['name']}")
     return uses
+
+
+def _wrong_model(asked: str, uses: str, what: str) -> SkrFailure:
+    return SkrFailure(
+        "grant_model_mismatch",
+        f"grant_model is {asked}, but {what} uses {uses}.",
+        {"option": "grant_model", "found": asked, "wanted": uses},
+    )
 
 
 def _difference(wanted: Wanted, held: t.AbstractSet[str]) -> t.Set[str]:
@@ -156,6 +193,8 @@ def plan_grant(
 
 
 class _Room(t.Protocol):
+    """One plane of grants. ``where`` is the scope; ``held`` looks anew, the others rest on the last look."""
+
     where: str
 
     def held(self) -> t.Set[str]: ...
@@ -176,7 +215,7 @@ class _AccessPolicies:
     def held(self) -> t.Set[str]:
         found = (
             self._found
-            or vaults.get(self._connection, self._wanted.resource_group, self._wanted.vault_name)
+            or vaults.get(self._connection, str(self._wanted.resource_group), str(self._wanted.vault_name))
             or {"properties": {}}
         )
         self._found = None
@@ -270,7 +309,7 @@ class _Roles:
     def _revoke(self, principal: str) -> None:
         for scope, name in self._names.get(principal, []):
             if scope.lower() != self.where.lower():
-                if self._wanted.exclusive:
+                if self._wanted.exclusive or self._wanted.everyone:
                     continue  # what is granted above this scope is not this scope's to take away
                 raise SkrFailure(
                     "conflict",
@@ -298,7 +337,7 @@ def _assignment(document: t.Mapping[str, t.Any]) -> t.Dict[str, str]:
 def _await_record(room: _Room, wanted: Wanted) -> None:
     """Wait until the control plane shows every change. What the vault honours only the VM can observe."""
     deadline = time.monotonic() + wanted.wait_timeout
-    while missing := _difference(wanted, room.held()) | _others(wanted, room.removable()):
+    while missing := _open(room, wanted):
         if time.monotonic() + _POLL > deadline:
             raise SkrFailure(
                 "wait_timeout",
@@ -306,3 +345,11 @@ def _await_record(room: _Room, wanted: Wanted) -> None:
                 {"principals": sorted(missing)},
             )
         time.sleep(_POLL)
+
+
+def _open(room: _Room, wanted: Wanted) -> t.Set[str]:
+    """Principals for whom the control plane does not show the change yet."""
+    held = room.held()
+    if wanted.everyone:  # a grant above the scope stays, and shows as held
+        return set(room.removable()) & {entry.lower() for entry in wanted.principals}
+    return _difference(wanted, held) | _others(wanted, room.removable())

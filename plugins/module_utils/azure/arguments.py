@@ -25,3 +25,20 @@ def azure_argument_spec() -> t.Dict[str, t.Any]:
         "https_proxy": {"type": "str", "no_log": True},  # its URL may hold a password
         "ca_path": {"type": "path"},
     }
+
+
+def network_argument_spec() -> t.Dict[str, t.Any]:
+    """Who may reach a vault or managed HSM."""
+    return {
+        "public_network_access": {"type": "str", "choices": ["enabled", "disabled"]},
+        "network_acls": {
+            "type": "dict",
+            "options": {
+                "default_action": {"type": "str", "choices": ["allow", "deny"]},
+                "bypass": {"type": "str", "choices": ["azure_services", "none"]},
+                "ip_rules": {"type": "list", "elements": "str"},
+                "subnet_ids": {"type": "list", "elements": "str"},
+            },
+        },
+        "accept_weakening": {"type": "bool", "default": False},
+    }

@@ -89,9 +89,16 @@ class Connection:
     def compute(self) -> t.Any:
         return self._management("azure-mgmt-compute", "azure.mgmt.compute", "ComputeManagementClient")
 
+    def _key_vault(self) -> t.Any:
+        return self._management("azure-mgmt-keyvault", "azure.mgmt.keyvault", "KeyVaultManagementClient")
+
     @property
     def vaults(self) -> t.Any:
-        return self._management("azure-mgmt-keyvault", "azure.mgmt.keyvault", "KeyVaultManagementClient").vaults
+        return self._key_vault().vaults
+
+    @property
+    def managed_hsms(self) -> t.Any:
+        return self._key_vault().managed_hsms
 
     @property
     def role_assignments(self) -> t.Any:
@@ -111,6 +118,18 @@ class Connection:
             return KeyClient(vault_uri, self.credential, **self._transport())
 
         return self._once(f"keys {vault_uri}", make)
+
+    def local_roles(self, hsm_uri: str) -> t.Any:
+        """The client of one managed HSM's own role assignments."""
+
+        def make() -> t.Any:
+            try:
+                from azure.keyvault.administration import KeyVaultAccessControlClient
+            except ImportError as error:
+                raise credentials.library_missing("azure-keyvault-administration") from error
+            return KeyVaultAccessControlClient(hsm_uri, self.credential, **self._transport())
+
+        return self._once(f"local roles {hsm_uri}", make)
 
     def get(self, path: str, api_version: str, what: str) -> t.Dict[str, t.Any]:
         """One document of Azure Resource Manager for which there is no well-kept SDK; on the same transport and rules."""
@@ -265,6 +284,16 @@ def refusal(what: str, error: t.Any) -> SkrFailure:
             429: "throttled",
             200: "operation_failed" if code else "service_error",
         }.get(t.cast(int, status), "service_error")
+    asked = str(getattr(getattr(getattr(error, "response", None), "request", None), "url", ""))
+    if reason == "permission_missing" and ".managedhsm." in asked:
+        return SkrFailure(
+            reason,
+            f"{what}: {text}",
+            facts,
+            "The calling identity lacks a local role of the managed HSM; Azure roles mean nothing there.",
+            "Give it, with az keyvault role assignment create, Managed HSM Crypto User at /keys for keys, Managed HSM Crypto Officer "
+            "for recovering and purging them, or Managed HSM Policy Administrator for grants.",
+        )
     if reason == "permission_missing":  # here the caller's, not the VM's
         return SkrFailure(
             reason,

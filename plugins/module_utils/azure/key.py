@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import datetime
 import re
@@ -14,25 +15,23 @@ import typing as t
 
 from ..policy import canonical, compare, model
 from ..policy.failure import SkrFailure
-from . import key_policy, key_removal, key_rotation
-from . import vault as vaults
+from . import hsm, key_facts, key_import, key_policy, key_removal, key_rotation, key_target
 from .clients import ONCE, SAFE_TO_REPEAT, Connection, errors, service_code
+from .key_target import Target, invalid
 from .plan import Plan, text_tags
-from .public_key import public_key
 
 CONTENT_TYPE = "application/json; charset=utf-8"
-DEFAULT_SIZE, DEFAULT_CURVE = 3072, "P-256"
+SIZES = {"RSA-HSM": (2048, 3072, 4096), "EC-HSM": (), "oct-HSM": (128, 192, 256)}
+DEFAULT_SIZE = {"RSA-HSM": 3072, "oct-HSM": 256}
+DEFAULT_CURVE = "P-256"
 _PURGE_TIMEOUT, _PURGE_POLL = 60.0, 2.0
-_NAME = re.compile(r"[0-9a-zA-Z-]{1,127}")
-_URI = re.compile(r"https://([0-9a-zA-Z-]+)\.[0-9a-zA-Z.-]+(:\d+)?/?")
 
 
 @dataclasses.dataclass(frozen=True)
 class Wanted:
     """The key as it shall be; None means: leave as it is (on creation: a default). Times are Unix seconds."""
 
-    vault_uri: str
-    name: str
+    at: Target
     release_policy: t.Optional[t.Any] = None
     key_type: str = "RSA-HSM"
     key_size: t.Optional[int] = None
@@ -48,6 +47,12 @@ class Wanted:
     immutable: t.Optional[bool] = None
     confirm_immutable: bool = False
     lint: key_policy.Lint = key_policy.Lint()
+    version: t.Optional[str] = None  # whose attributes are meant; None: those of the latest
+    material: t.Optional[key_import.Material] = None
+
+    @property
+    def name(self) -> str:
+        return self.at.name
 
 
 def parse_time(option: str, text: t.Optional[str]) -> t.Optional[int]:
@@ -69,19 +74,35 @@ def parse_time(option: str, text: t.Optional[str]) -> t.Optional[int]:
 
 
 def ensure(connection: Connection, wanted: Wanted, check_mode: bool) -> t.Dict[str, t.Any]:
-    """Make, update or rotate the key; returns the module's result. Raises SkrFailure."""
+    """Make, import, update or rotate the key; returns the module's result. Raises SkrFailure."""
     policy = check(wanted)
     findings = key_policy.review(policy, wanted.immutable, wanted.confirm_immutable, wanted.lint)
     wanted = dataclasses.replace(wanted, tags=text_tags(wanted.tags))
-    client = connection.keys(wanted.vault_uri)
-    found = get(client, wanted, connection, check_mode)
+    with place(connection, wanted.at):
+        result = _ensure(connection, wanted, policy, check_mode)
+    result["lint"], result["warnings"] = key_policy.told(findings, wanted.immutable)
+    return {**result, **wanted.at.result()}
+
+
+def place(connection: Connection, at: Target) -> t.ContextManager[None]:
+    """Around every call to the key's place: an HSM that is not activated is told as that."""
+    return hsm.activation_told(connection, at.uri) if at.is_hsm else contextlib.nullcontext()
+
+
+def _ensure(
+    connection: Connection, wanted: Wanted, policy: t.Optional[model.Policy], check_mode: bool
+) -> t.Dict[str, t.Any]:
+    client = connection.keys(wanted.at.uri)
+    found = key_target.get(client, wanted.at, connection, check_mode, wanted.version)
     recovered = False
+    if found is None and wanted.version:
+        raise SkrFailure("key_not_found", f"The key {wanted.name} has no version {wanted.version}.")
     if found is None:
         # Only check mode gets here without a vault; then there is nothing to recover either.
-        held = _vault_can_hold(connection, wanted) or not check_mode
+        held = key_target.can_hold(connection, wanted.at) or not check_mode
         recovered = held and _deleted(client, wanted, check_mode)
         if recovered and not check_mode:
-            found = get(client, wanted, connection, check_mode)
+            found = key_target.get(client, wanted.at, connection, check_mode)
     plan = plan_key(wanted, policy, found, recovered)
     if plan.changed and not check_mode:
         found = apply(client, wanted, plan)
@@ -92,77 +113,32 @@ def ensure(connection: Connection, wanted: Wanted, check_mode: bool) -> t.Dict[s
     if wanted.rotation is not None and (found is not None or check_mode):
         key_rotation.ensure(client, wanted.name, wanted.rotation, found is not None, check_mode, result)
     if found is not None:
-        result.update(facts(found))
-        result["versions"] = versions(client, wanted.name)
-    result["lint"], result["warnings"] = key_policy.told(findings, wanted.immutable)
-    return {**result, "key_name": wanted.name, "vault_uri": wanted.vault_uri.rstrip("/")}
+        result.update(key_facts.facts(found))
+        result["versions"] = key_facts.versions(client, wanted.name)
+    return result
 
 
 def check(wanted: Wanted) -> t.Optional[model.Policy]:
     """Refuse what cannot work before anything is asked; returns the parsed policy."""
-    if not _URI.fullmatch(wanted.vault_uri):
-        raise _invalid("vault_uri", wanted.vault_uri, "an https URL such as https://myvault.vault.azure.net")
-    if not _NAME.fullmatch(wanted.name):
-        raise _invalid("key_name", wanted.name, "1 to 127 letters, digits and hyphens")
-    if wanted.key_type == "RSA-HSM" and wanted.curve:
-        raise _invalid("curve", wanted.curve, "nothing, because key_type is RSA-HSM")
-    if wanted.key_type == "EC-HSM" and wanted.key_size:
-        raise _invalid("key_size", wanted.key_size, "nothing, because key_type is EC-HSM")
-    if wanted.key_size not in (None, 2048, 3072, 4096):
-        raise _invalid("key_size", wanted.key_size, "2048, 3072 or 4096")
+    kind, sizes = wanted.key_type, SIZES[wanted.key_type]
+    if kind == "oct-HSM" and not wanted.at.is_hsm:
+        raise invalid("key_type", kind, "RSA-HSM or EC-HSM; vaults have no oct keys, managed HSMs (hsm_uri) do")
+    if kind != "EC-HSM" and wanted.curve:
+        raise invalid("curve", wanted.curve, f"nothing, because key_type is {kind}")
+    if wanted.key_size is not None and wanted.key_size not in sizes:
+        text = (
+            "nothing, because key_type is EC-HSM"
+            if not sizes
+            else " or ".join((", ".join(map(str, sizes[:-1])), str(sizes[-1])))
+        )
+        raise invalid("key_size", wanted.key_size, text)
     if wanted.not_before and wanted.expires_on and wanted.not_before >= wanted.expires_on:
-        raise _invalid("expires_on", wanted.expires_on, f"a time after not_before ({wanted.not_before})")
+        raise invalid("expires_on", wanted.expires_on, f"a time after not_before ({wanted.not_before})")
+    if wanted.version and wanted.rotate:
+        raise invalid("key_version", wanted.version, "nothing, because rotate makes a new version of the key")
+    if wanted.material is not None:
+        key_import.check(wanted.material, kind, wanted.key_size, wanted.curve)
     return model.parse(wanted.release_policy) if wanted.release_policy is not None else None
-
-
-def _invalid(option: str, found: t.Any, wanted: str) -> SkrFailure:
-    return SkrFailure("invalid_input", f"{option} is {found!r}, wanted {wanted}.", {"option": option})
-
-
-def get(client: t.Any, wanted: Wanted, connection: Connection, check_mode: bool) -> t.Optional[t.Any]:
-    """The key's latest version; None when there is none.
-
-    In check mode a vault that does not exist yet counts as one without keys, because its name does not resolve.
-    """
-    from azure.core.exceptions import ResourceNotFoundError
-
-    try:
-        with errors(f"key {wanted.name}"):
-            try:
-                return client.get_key(wanted.name)
-            except ResourceNotFoundError:
-                return None
-    except SkrFailure as failure:
-        if failure.reason == "network_unreachable" and check_mode and connection.login.subscription_id:
-            if vaults.find(connection, _vault_name(wanted)) is None:
-                return None
-        raise
-
-
-def _vault_name(wanted: Wanted) -> str:
-    return wanted.vault_uri.partition("://")[2].partition(".")[0]
-
-
-def _vault_can_hold(connection: Connection, wanted: Wanted) -> bool:
-    """Before a key is made: whether the vault is seen in the subscription; it must then be Premium.
-
-    Where nothing can be looked up (no subscription id, no right to read in Resource Manager) the service itself
-    will tell; and the vault may be in another subscription.
-    """
-    if not connection.login.subscription_id:
-        return True
-    name = _vault_name(wanted)
-    try:
-        found = vaults.find(connection, name)
-    except SkrFailure as failure:
-        if failure.reason != "authorization_failed":
-            raise
-        return True
-    sku = str(found["properties"]["sku"]["name"]) if found else "premium"
-    if sku.lower() != "premium":
-        facts = {"found": sku, "wanted": "premium", "vault": name}
-        raise SkrFailure("vault_sku", f"The vault {name} has SKU {sku}, wanted premium.", facts)
-    return found is not None
 
 
 def _deleted(client: t.Any, wanted: Wanted, check_mode: bool) -> bool:
@@ -199,12 +175,12 @@ def plan_key(wanted: Wanted, policy: t.Optional[model.Policy], found: t.Optional
             return Plan("none", {"state": "deleted"}, {"state": "recovered"})
         if policy is None:
             raise SkrFailure("policy_missing", f"The key {wanted.name} has to be made, but release_policy is not set.")
-        return Plan("create", {}, _creation(wanted, policy))
-    now = describe(found)
+        return Plan("import" if wanted.material else "create", {}, _creation(wanted, policy))
+    now = key_facts.describe(found)
     _unchangeable(wanted, found, now)
     after = dict(now)
     body: t.Dict[str, t.Any] = {}
-    live = _parsed(now["release_policy"])
+    live = key_facts.parsed(now["release_policy"])
     if policy is not None and (live is None or not compare.equal(policy, live)):
         if now["immutable"]:
             changes = compare.changes(policy, live) if live else []
@@ -235,6 +211,9 @@ def plan_key(wanted: Wanted, policy: t.Optional[model.Policy], found: t.Optional
             body[member] = after[member] = value
     if wanted.key_ops is not None and set(wanted.key_ops) != set(now["key_ops"]):
         body["key_operations"] = after["key_ops"] = sorted(wanted.key_ops)
+    if wanted.material is not None and key_import.differs(wanted.material, found, wanted.name):
+        after["version"] = "a new one, imported"
+        return Plan("import", now, after, body)
     if wanted.rotate:
         after["version"] = "a new one"
         return Plan("rotate", now, after, body)
@@ -248,7 +227,7 @@ def _unchangeable(wanted: Wanted, found: t.Any, now: t.Mapping[str, t.Any]) -> N
         )
     fixed = (("key_type", wanted.key_type), ("key_size", wanted.key_size), ("curve", wanted.curve))
     for member, value in fixed:
-        if value is not None and value != now[member]:
+        if value is not None and now[member] is not None and value != now[member]:
             raise SkrFailure(
                 "key_type_fixed",
                 f"{member} is {value}, but the key {wanted.name} has {now[member]}.",
@@ -257,11 +236,11 @@ def _unchangeable(wanted: Wanted, found: t.Any, now: t.Mapping[str, t.Any]) -> N
 
 
 def _creation(wanted: Wanted, policy: model.Policy) -> t.Dict[str, t.Any]:
-    rsa = wanted.key_type == "RSA-HSM"
+    curved = wanted.key_type == "EC-HSM"
     return {
         "key_type": wanted.key_type,
-        "key_size": (wanted.key_size or DEFAULT_SIZE) if rsa else None,
-        "curve": None if rsa else wanted.curve or DEFAULT_CURVE,
+        "key_size": None if curved else wanted.key_size or DEFAULT_SIZE[wanted.key_type],
+        "curve": wanted.curve or DEFAULT_CURVE if curved else None,
         "exportable": True,
         "enabled": True if wanted.enabled is None else wanted.enabled,
         "not_before": wanted.not_before,
@@ -273,87 +252,89 @@ def _creation(wanted: Wanted, policy: model.Policy) -> t.Dict[str, t.Any]:
     }
 
 
-def describe(found: t.Any) -> t.Dict[str, t.Any]:
-    """The parts of a key that are compared and shown; the policy is decoded."""
-    properties, key = found.properties, found.key
-    policy = properties.release_policy
-    document = _document(policy.encoded_policy) if policy else None
-    return {
-        "version": properties.version,
-        "key_type": str(getattr(found.key_type, "value", found.key_type)),
-        "key_size": 8 * len(key.n.lstrip(b"\0")) if key.n else None,
-        "curve": str(getattr(key.crv, "value", key.crv)) if key.crv else None,
-        "exportable": bool(properties.exportable),
-        "enabled": properties.enabled,
-        "not_before": seconds(properties.not_before),
-        "expires_on": seconds(properties.expires_on),
-        "key_ops": sorted(str(getattr(operation, "value", operation)) for operation in found.key_operations or []),
-        "tags": properties.tags or {},
-        "release_policy": document,
-        "immutable": bool(policy and policy.immutable),
-    }
-
-
-def _parsed(document: t.Any) -> t.Optional[model.Policy]:
-    """The model of a live policy; None when it does not follow our grammar, which is no fault of this call."""
-    try:
-        return model.parse(document)
-    except SkrFailure:
-        return None
-
-
-def _document(text: bytes) -> t.Any:
-    """A live policy for showing: in canonical form, or as it is."""
-    policy = _parsed(text)
-    return canonical.as_dict(policy) if policy else text.decode("utf-8", "replace")
-
-
-def seconds(moment: t.Optional[datetime.datetime]) -> t.Optional[int]:
-    return int(moment.timestamp()) if moment else None
-
-
 def _moment(seconds: t.Optional[int]) -> t.Optional[datetime.datetime]:
     return datetime.datetime.fromtimestamp(seconds, datetime.timezone.utc) if seconds is not None else None
 
 
 def apply(client: t.Any, wanted: Wanted, plan: Plan) -> t.Any:
-    """Carry out a plan; returns the key as it then is. Creation and rotation are sent once: twice would make two versions."""
-    name = wanted.name
-    with errors(f"key {name}"):
-        if plan.action == "create":
-            return _create(client, wanted, plan.after)
-        if plan.body:
-            _update(client, name, dict(plan.body))
-        if plan.action == "rotate":
-            client.rotate_key(name, **ONCE)
-        return client.get_key(name)
+    """Carry out a plan; returns the key as it then is.
+
+    Creation, import and rotation are sent once: twice would make two versions. Raises SkrFailure; its facts tell in
+    ``done`` what had been changed before it.
+    """
+    name, done = wanted.name, []
+    try:
+        with errors(f"key {name}"):
+            if plan.action == "create":
+                return _create(client, wanted, plan.after)
+            if plan.body:
+                for body, version in _updates(plan.body, wanted.version):
+                    _update(client, name, body, version)
+                    done.append("update")
+            if plan.action == "import":
+                return _import(client, wanted, plan.after)
+            if plan.action == "rotate":
+                client.rotate_key(name, **ONCE)
+                done.append("rotate")
+            return client.get_key(name, wanted.version)
+    except SkrFailure as failure:
+        if done:
+            failure.facts["done"] = done
+        raise
 
 
-def _policy(text: str, immutable: bool) -> t.Any:
+def _updates(
+    body: t.Mapping[str, t.Any], version: t.Optional[str]
+) -> t.Iterator[t.Tuple[t.Dict[str, t.Any], t.Optional[str]]]:
+    """The policy belongs to the key and not to a version; with a version asked for it goes by itself."""
+    members = {name: value for name, value in body.items() if name not in ("release_policy", "immutable")}
+    policy = {name: value for name, value in body.items() if name in ("release_policy", "immutable")}
+    if version is None:
+        yield dict(body), None
+        return
+    if policy:
+        yield policy, None
+    if members:
+        yield members, version
+
+
+def policy_model(text: str, immutable: bool) -> t.Any:
     from azure.keyvault.keys import KeyReleasePolicy
 
     # Immutability that is not wanted is left out, not sent as false.
     return KeyReleasePolicy(text.encode("ascii"), content_type=CONTENT_TYPE, immutable=immutable or None)
 
 
-def _create(client: t.Any, wanted: Wanted, after: t.Mapping[str, t.Any]) -> t.Any:
-    from azure.core.exceptions import ResourceExistsError
-
+def _attributes(wanted: Wanted, after: t.Mapping[str, t.Any]) -> t.Dict[str, t.Any]:
+    """What creation and import have in common, without what is not wanted."""
     options: t.Dict[str, t.Any] = {
         "exportable": True,
-        "release_policy": _policy(canonical.dump(model.parse(after["release_policy"])), after["immutable"]),
+        "release_policy": policy_model(canonical.dump(model.parse(after["release_policy"])), after["immutable"]),
         "enabled": after["enabled"],
         "not_before": _moment(wanted.not_before),
         "expires_on": _moment(wanted.expires_on),
         "tags": wanted.tags,
-        "key_operations": list(wanted.key_ops) if wanted.key_ops is not None else None,
     }
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def _import(client: t.Any, wanted: Wanted, after: t.Mapping[str, t.Any]) -> t.Any:
+    assert wanted.material is not None
+    made = key_import.jwk(wanted.material, wanted.key_type, wanted.key_ops)
+    return client.import_key(wanted.name, made, hardware_protected=True, **_attributes(wanted, after), **ONCE)
+
+
+def _create(client: t.Any, wanted: Wanted, after: t.Mapping[str, t.Any]) -> t.Any:
+    from azure.core.exceptions import ResourceExistsError
+
+    options = _attributes(wanted, after)
+    if wanted.key_ops is not None:
+        options["key_operations"] = list(wanted.key_ops)
     shape = {"size": after["key_size"]} if after["key_size"] else {"curve": after["curve"]}
-    given = {name: value for name, value in {**options, **shape}.items() if value is not None}
     deadline = time.monotonic() + _PURGE_TIMEOUT
     while True:
         try:
-            return client.create_key(wanted.name, wanted.key_type, **given, **ONCE)
+            return client.create_key(wanted.name, wanted.key_type, **options, **shape, **ONCE)
         except ResourceExistsError as error:
             # Refused, so nothing was made: a purge that has just been accepted is still under way.
             if service_code(error)[1] != "ObjectIsBeingDeleted" or time.monotonic() > deadline:
@@ -361,34 +342,10 @@ def _create(client: t.Any, wanted: Wanted, after: t.Mapping[str, t.Any]) -> t.An
         time.sleep(_PURGE_POLL)
 
 
-def _update(client: t.Any, name: str, body: t.Dict[str, t.Any]) -> None:
+def _update(client: t.Any, name: str, body: t.Dict[str, t.Any], version: t.Optional[str]) -> None:
     if "release_policy" in body:
-        body["release_policy"] = _policy(body["release_policy"], body.pop("immutable", False))
+        body["release_policy"] = policy_model(body["release_policy"], body.pop("immutable", False))
     for member in ("not_before", "expires_on"):
         if member in body:
             body[member] = _moment(body[member])
-    client.update_key_properties(name, **body, **SAFE_TO_REPEAT)
-
-
-def facts(found: t.Any) -> t.Dict[str, t.Any]:
-    """Public facts of a key for results."""
-    shown = describe(found)
-    public = public_key(found.key)
-    return {"kid": found.id, "key_version": found.properties.version, "key": shown, **public}
-
-
-def versions(client: t.Any, name: str) -> t.List[t.Dict[str, t.Any]]:
-    """All versions, newest first; the service promises no order."""
-    with errors(f"the versions of key {name}"):
-        found = [
-            {
-                "kid": item.id,
-                "version": item.version,
-                "enabled": item.enabled,
-                "created": seconds(item.created_on),
-                "not_before": seconds(item.not_before),
-                "expires_on": seconds(item.expires_on),
-            }
-            for item in client.list_properties_of_key_versions(name)
-        ]
-    return sorted(found, key=lambda item: (item["created"], item["version"]), reverse=True)
+    client.update_key_properties(name, version, **body, **SAFE_TO_REPEAT)

@@ -6,23 +6,31 @@
 
 from __future__ import annotations
 
+import contextlib
 import typing as t
 
 from ..policy.failure import SkrFailure
+from . import hsm
 from .clients import SAFE_TO_REPEAT, Connection, errors, service_code
+from .key_target import Target
 
 
-def ensure(connection: Connection, vault_uri: str, name: str, purged: bool, check_mode: bool) -> t.Dict[str, t.Any]:
+def ensure(connection: Connection, at: Target, purged: bool, check_mode: bool) -> t.Dict[str, t.Any]:
     """Delete the key, and with ``purged`` purge it too; returns the module's result. Raises SkrFailure.
 
     A deleted key can be recovered with all its versions until its purge date; a purged key never.
     """
-    client = connection.keys(vault_uri)
+    with hsm.activation_told(connection, at.uri) if at.is_hsm else contextlib.nullcontext():
+        return _ensure(connection, at, purged, check_mode)
+
+
+def _ensure(connection: Connection, at: Target, purged: bool, check_mode: bool) -> t.Dict[str, t.Any]:
+    client, name = connection.keys(at.uri), at.name
     live = _state(lambda: client.get_key(name), name)
     deleted = None if live else _state(lambda: client.get_deleted_key(name), name)
     before = "present" if live else "deleted" if deleted else "absent"
     after = "absent" if purged or before == "absent" else "deleted"
-    result: t.Dict[str, t.Any] = {"changed": before != after, "key_name": name, "vault_uri": vault_uri.rstrip("/")}
+    result: t.Dict[str, t.Any] = {"changed": before != after, **at.result()}
     if before == after:
         return result
     result["diff"] = {"before": {"state": before}, "after": {"state": after}}

@@ -12,7 +12,9 @@ import typing as t
 
 
 def public_key(jwk: t.Any) -> t.Dict[str, str]:
-    """PEM and fingerprint (SHA-256 of the DER SubjectPublicKeyInfo, hex) of a JSON Web Key."""
+    """PEM and fingerprint (SHA-256 of the DER SubjectPublicKeyInfo, hex) of a JSON Web Key; nothing of an oct key."""
+    if not jwk.n and not jwk.x:
+        return {}
     from cryptography.hazmat.primitives import serialization
     from cryptography.hazmat.primitives.asymmetric import ec, rsa
 

@@ -142,17 +142,8 @@ def describe(found: t.Dict[str, t.Any]) -> t.Dict[str, t.Any]:
         "purge_protection": bool(properties.get("enablePurgeProtection")),
         "soft_delete_retention_days": properties.get("softDeleteRetentionInDays", 90),
         "key_managers": sorted(_managers(properties)),
-        **_network(vault_network.describe(properties)),
+        **vault_network.shown(vault_network.describe(properties)),
         "tags": found.get("tags") or {},
-    }
-
-
-def _network(rules: vault_network.Rules) -> t.Dict[str, t.Any]:
-    """Network rules as they are shown."""
-    lists = {"ip_rules": list(rules.ip_rules or ()), "subnet_ids": list(rules.subnet_ids or ())}
-    return {
-        "public_network_access": (rules.public_network_access or "").lower(),
-        "network_acls": {"default_action": rules.default_action, "bypass": rules.bypass, **lists},
     }
 
 
@@ -196,16 +187,9 @@ def plan_vault(wanted: Wanted, found: t.Optional[t.Dict[str, t.Any]], tenant: st
     network = vault_network.describe(found["properties"])
     rules = vault_network.merged(wanted.network, network)
     if rules != network:
-        weaker = vault_network.weakened(rules, network)
-        if weaker and not wanted.accept_weakening:
-            raise SkrFailure(
-                "vault_weakening_refused",
-                f"The vault {wanted.name} would be weakened: {weaker}.",
-                {"option": "accept_weakening"},
-                next_step="Set accept_weakening to true if this is really wanted.",
-            )
+        vault_network.refuse_weakening(rules, network, wanted.accept_weakening, f"vault {wanted.name}")
         properties.update(vault_network.body(rules))
-        after.update(_network(rules))
+        after.update(vault_network.shown(rules))
     body: t.Dict[str, t.Any] = {"properties": properties} if properties else {}
     if wanted.tags is not None and wanted.tags != now["tags"]:
         body["tags"] = wanted.tags

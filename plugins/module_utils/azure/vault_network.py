@@ -100,3 +100,24 @@ def body(after: Rules) -> t.Dict[str, t.Any]:
             "virtualNetworkRules": [{"id": value} for value in after.subnet_ids or ()],
         },
     }
+
+
+def shown(rules: Rules) -> t.Dict[str, t.Any]:
+    """Network rules as results and differences show them."""
+    lists = {"ip_rules": list(rules.ip_rules or ()), "subnet_ids": list(rules.subnet_ids or ())}
+    return {
+        "public_network_access": (rules.public_network_access or "").lower(),
+        "network_acls": {"default_action": rules.default_action, "bypass": rules.bypass, **lists},
+    }
+
+
+def refuse_weakening(after: Rules, now: Rules, accepted: bool, what: str) -> None:
+    """``what`` names the vault or HSM. Raises SkrFailure ``vault_weakening_refused`` unless the weakening is accepted."""
+    weaker = weakened(after, now)
+    if weaker and not accepted:
+        raise SkrFailure(
+            "vault_weakening_refused",
+            f"The {what} would be weakened: {weaker}.",
+            {"option": "accept_weakening"},
+            next_step="Set accept_weakening to true if this is really wanted.",
+        )

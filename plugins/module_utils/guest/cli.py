@@ -4,7 +4,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The guest agent ``azure-skr``: its commands, options and exit statuses.
 
-    azure-skr explain --token FILE|--attest URL  --policy FILE|--vault-uri URL --key-name NAME  [--json]
+    azure-skr explain --token FILE|--attest URL  --policy FILE|--vault-uri URL|--hsm-uri URL --key-name NAME  [--json]
 
 Exit status: 0 the policy is met, 1 it is not, 2 the command could not do its work (the reason is told).
 """
@@ -39,7 +39,8 @@ def parser() -> argparse.ArgumentParser:
     policy = one.add_mutually_exclusive_group(required=True)
     policy.add_argument("--policy", metavar="FILE", help="a file with the release policy (JSON)")
     policy.add_argument("--vault-uri", metavar="URL", help="read the live policy of --key-name from this vault")
-    one.add_argument("--key-name", metavar="NAME", help="the key, with --vault-uri")
+    policy.add_argument("--hsm-uri", metavar="URL", help="the same from this managed HSM")
+    one.add_argument("--key-name", metavar="NAME", help="the key, with --vault-uri or --hsm-uri")
     one.add_argument("--identity-client-id", metavar="ID", help="which managed identity reads the live policy")
     one.add_argument("--json", action="store_true", help="print the verdict as JSON")
     for name, meaning in (

@@ -27,9 +27,11 @@ def run(options: t.Mapping[str, t.Any], colours: bool = False) -> t.Tuple[bool, 
     if policy is None:
         if not options["key_name"]:
             raise SkrFailure(
-                "invalid_input", "--key-name is missing, wanted the key of --vault-uri.", {"option": "--key-name"}
+                "invalid_input",
+                "--key-name is missing, wanted the key of --vault-uri or --hsm-uri.",
+                {"option": "--key-name"},
             )
-        key = keyvault.key_id(options["vault_uri"], options["key_name"], None)
+        key = keyvault.key_id(options["vault_uri"], options["hsm_uri"], options["key_name"], None)
     guest = attest.Guest(
         options["attest"] or "https://unused.attest.azure.net",
         **{name: options[name] for name in _GUEST if options.get(name) is not None},

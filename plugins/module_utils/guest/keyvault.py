@@ -24,14 +24,16 @@ _RETRY = Retry(SERVER_ERRORS | {429}, (1.0, 2.0, 4.0, 8.0))
 _KEY_NAME = re.compile(r"[0-9a-zA-Z-]{1,127}")
 _VERSION = re.compile(r"[0-9a-f]{32}")
 RBAC_ROLE = "Key Vault Crypto Service Release User"
+LOCAL_ROLE = "Managed HSM Crypto Service Release User"
 
 
 class KeyId(t.NamedTuple):
-    """A key of a vault: https address of the vault without a final slash, name, and version if pinned."""
+    """A key of a vault or managed HSM: its https address without a final slash, name, and version if pinned."""
 
     vault: str
     name: str
     version: t.Optional[str]
+    is_hsm: bool = False
 
     @property
     def host(self) -> str:
@@ -47,14 +49,14 @@ class KeyId(t.NamedTuple):
         return f"{self.vault}/keys/{self.name}" + (f"/{self.version}" if self.version else "")
 
 
-def key_id(vault_uri: str, name: str, version: t.Optional[str]) -> KeyId:
-    """Check the three options and put them together. Raises SkrFailure ``invalid_input``."""
-    vault = service_address("vault_uri", vault_uri, "https://myvault.vault.azure.net")
-    if vault.count(".") < 2:
+def key_id(vault_uri: t.Optional[str], hsm_uri: t.Optional[str], name: str, version: t.Optional[str]) -> KeyId:
+    """Check the options, of which one address is given, and put them together. Raises SkrFailure ``invalid_input``."""
+    option, kind, other = ("hsm_uri", "managedhsm", ".vault.") if hsm_uri else ("vault_uri", "vault", ".managedhsm.")
+    given, example = str(hsm_uri or vault_uri), f"https://my{kind}.{kind}.azure.net"
+    vault = service_address(option, given, example)
+    if vault.count(".") < 2 or other in vault.lower():
         raise SkrFailure(
-            "invalid_input",
-            f"vault_uri is {vault_uri!r}, wanted an https URL such as https://myvault.vault.azure.net.",
-            {"option": "vault_uri"},
+            "invalid_input", f"{option} is {given!r}, wanted an https URL such as {example}.", {"option": option}
         )
     if not _KEY_NAME.fullmatch(name):
         raise SkrFailure(
@@ -66,7 +68,7 @@ def key_id(vault_uri: str, name: str, version: t.Optional[str]) -> KeyId:
         raise SkrFailure(
             "invalid_input", f"key_version is {version!r}, wanted 32 hex digits.", {"option": "key_version"}
         )
-    return KeyId(vault, name, version or None)
+    return KeyId(vault, name, version or None, bool(hsm_uri))
 
 
 def release(http: Http, key: KeyId, access_token: str, attestation_token: str, algorithm: str, nonce: str) -> str:
@@ -161,6 +163,12 @@ def refusal(reply: Reply, key: KeyId) -> SkrFailure:
 
 def _no_permission(inner_code: str, facts: t.Dict[str, t.Any], key: KeyId) -> SkrFailure:
     who = str(facts.setdefault("principal_id", "the VM's identity"))
+    if key.is_hsm:
+        return SkrFailure(
+            "permission_missing",
+            f"Principal {who} lacks the local role '{LOCAL_ROLE}' on {key.kid}; an Azure role has no effect there.",
+            {**facts, "role": LOCAL_ROLE, "model": "hsm_local"},
+        )
     if inner_code == "ForbiddenByRbac":
         return SkrFailure(
             "permission_missing",

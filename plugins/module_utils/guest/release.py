@@ -37,9 +37,10 @@ from .imds import Identity
 class Wanted:
     """What is to be released, and how."""
 
-    vault_uri: str
+    vault_uri: t.Optional[str]
     key_name: str
     target: deliver.Target
+    hsm_uri: t.Optional[str] = None
     key_version: t.Optional[str] = None
     wrap_algorithm: str = "RSA_AES_KEY_WRAP_256"
     release_policy: t.Optional[t.Dict[str, t.Any]] = None
@@ -54,7 +55,7 @@ class Wanted:
 def release(guest: attest.Guest, wanted: Wanted, check_mode: bool = False) -> t.Dict[str, t.Any]:
     """Do it all; returns the module's result: public facts, counts, warnings and the diff. Raises SkrFailure."""
     # 1
-    key = keyvault.key_id(wanted.vault_uri, wanted.key_name, wanted.key_version)
+    key = keyvault.key_id(wanted.vault_uri, wanted.hsm_uri, wanted.key_name, wanted.key_version)
     policy = model.parse(wanted.release_policy) if wanted.release_policy else None
     place = deliver.check(wanted.target)
     with attest.session(guest) as job:

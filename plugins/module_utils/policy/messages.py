@@ -89,6 +89,12 @@ MESSAGES: t.Tuple[Message, ...] = (
         "Operation release is not allowed on a non-exportable key.",
         r"non-exportable key",
     ),
+    Message(
+        "vault",
+        "hsm_not_activated",
+        "The managed HSM ... is not activated.",
+        r"HSM\b.{0,60}\bnot (yet )?(been )?activated",
+    ),
     # --- Key Vault and managed HSM: refusals of a release
     Message(
         "vault",

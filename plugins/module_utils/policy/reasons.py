@@ -91,6 +91,18 @@ REASONS: t.Dict[str, Reason] = {
         "The change would weaken an existing vault.",
         "Make the change by hand if it is really wanted.",
     ),
+    "hsm_not_activated": Reason(
+        "The managed HSM has been made, but it is of no use before its security domain is downloaded.",
+        "Activate it with the module managed_hsm_activation, and keep the security domain and its keys apart and safe.",
+    ),
+    "hsm_fixed": Reason(
+        "This property of a managed HSM is fixed when it is made.",
+        "Leave the option out or make it what the HSM has; for another value make another HSM.",
+    ),
+    "security_domain": Reason(
+        "The security domain cannot be downloaded or kept as asked.",
+        "Correct what the message names; nothing was overwritten, and the download can be repeated.",
+    ),
     "grant_model_mismatch": Reason(
         "The vault uses the other permission model, so this grant would have no effect.",
         "Use grant_model auto, or change the vault's permission model deliberately.",
@@ -155,6 +167,10 @@ REASONS: t.Dict[str, Reason] = {
     "key_type_fixed": Reason(
         "The key exists with another type, size or curve; those cannot be changed.",
         "Make a new key under another name.",
+    ),
+    "key_material_differs": Reason(
+        "The key is there already, with other material than the one to import.",
+        "Leave the import options out, or set import_replace to import the material as a new version.",
     ),
     "key_type_software": Reason(
         "Exportable keys must be HSM keys.",

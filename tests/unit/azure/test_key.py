@@ -18,7 +18,9 @@ from unit.azure.fakes import Model, answer, key, login, vault
 
 from ansible_collections.confidential.azure_skr.plugins.module_utils.azure import key as keys
 from ansible_collections.confidential.azure_skr.plugins.module_utils.azure.clients import Connection
+from ansible_collections.confidential.azure_skr.plugins.module_utils.azure.key_target import Target, target
 from ansible_collections.confidential.azure_skr.plugins.module_utils.azure.plan import Plan
+from ansible_collections.confidential.azure_skr.plugins.module_utils.azure.public_key import public_key
 from ansible_collections.confidential.azure_skr.plugins.module_utils.policy import canonical, model
 from ansible_collections.confidential.azure_skr.plugins.module_utils.policy.failure import SkrFailure
 
@@ -31,7 +33,7 @@ POLICY: dict[str, Any] = {
         }
     ],
 }
-WANTED = keys.Wanted("https://kv.vault.azure.net", "app", POLICY, lint=keys.key_policy.Lint("never"))
+WANTED = keys.Wanted(Target("https://kv.vault.azure.net", "app"), POLICY, lint=keys.key_policy.Lint("never"))
 
 
 def plan(found: Any = None, recovered: bool = False, **wanted: Any) -> Plan:
@@ -184,19 +186,35 @@ def test_recovery_in_check_mode_is_shown() -> None:
 
 
 @pytest.mark.parametrize(
+    ("vault_uri", "hsm_uri", "name", "option"),
+    [
+        ("kv", None, "app", "vault_uri"),
+        ("http://kv.vault.azure.net", None, "app", "vault_uri"),
+        ("https://kv.vault.azure.net/keys/app", None, "app", "vault_uri"),
+        ("https://user@kv.vault.azure.net", None, "app", "vault_uri"),
+        ("https://kv.managedhsm.azure.net", None, "app", "vault_uri"),
+        (None, "https://kv.vault.azure.net", "app", "hsm_uri"),
+        (None, "hsm", "app", "hsm_uri"),
+        ("https://kv.vault.azure.net", None, "my_key", "key_name"),
+        ("https://kv.vault.azure.net", None, "", "key_name"),
+        (None, "https://h.managedhsm.azure.net", "a" * 128, "key_name"),
+    ],
+)
+def test_bad_target(vault_uri: str | None, hsm_uri: str | None, name: str, option: str) -> None:
+    with pytest.raises(SkrFailure) as caught:
+        target(vault_uri, hsm_uri, name)
+    assert caught.value.reason == "invalid_input" and caught.value.facts["option"] == option
+
+
+@pytest.mark.parametrize(
     ("wanted", "option"),
     [
-        ({"vault_uri": "kv"}, "vault_uri"),
-        ({"vault_uri": "http://kv.vault.azure.net"}, "vault_uri"),
-        ({"vault_uri": "https://kv.vault.azure.net/keys/app"}, "vault_uri"),
-        ({"vault_uri": "https://user@kv.vault.azure.net"}, "vault_uri"),
-        ({"name": "my_key"}, "key_name"),
-        ({"name": ""}, "key_name"),
-        ({"name": "a" * 128}, "key_name"),
         ({"curve": "P-256"}, "curve"),
         ({"key_type": "EC-HSM", "key_size": 2048}, "key_size"),
+        ({"key_type": "oct-HSM"}, "key_type"),
         ({"key_size": 1024}, "key_size"),
         ({"not_before": 2, "expires_on": 1}, "expires_on"),
+        ({"version": "0" * 32, "rotate": True}, "key_version"),
     ],
 )
 def test_bad_input(wanted: dict[str, Any], option: str) -> None:
@@ -264,7 +282,7 @@ def test_public_ec_key(name: str, curve: Any, length: int) -> None:
 
 
 def check_public(public: Any, jwk: Any) -> None:
-    told = keys.public_key(jwk)
+    told = public_key(jwk)
     form = serialization.PublicFormat.SubjectPublicKeyInfo
     assert told["public_key_pem"] == public.public_bytes(serialization.Encoding.PEM, form).decode()
     der = public.public_bytes(serialization.Encoding.DER, form)
@@ -292,7 +310,7 @@ class Client:
     def writes(self) -> list[str]:
         return [name for name, _options in self.calls if not name.startswith(("get", "list"))]
 
-    def get_key(self, name: str) -> Any:
+    def get_key(self, name: str, version: str | None = None) -> Any:
         self._call("get_key", {})
         if self.held is None:
             raise answer(404, "KeyNotFound")
@@ -308,7 +326,7 @@ class Client:
         self.held = key(POLICY)
         return self.held
 
-    def update_key_properties(self, name: str, **options: Any) -> None:
+    def update_key_properties(self, name: str, version: str | None = None, **options: Any) -> None:
         self._call("update_key_properties", options)
 
     def rotate_key(self, name: str, **options: Any) -> None:

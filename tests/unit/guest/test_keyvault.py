@@ -20,10 +20,10 @@ KEY = keyvault.KeyId(VAULT, "app", VERSION)
 
 
 def test_a_key_is_put_together_from_its_options() -> None:
-    key = keyvault.key_id(f"{VAULT.replace('my', 'MY')}/", "app", None)
+    key = keyvault.key_id(f"{VAULT.replace('my', 'MY')}/", None, "app", None)
     assert key.kid == f"{VAULT}/keys/app" and key.host == VAULT_HOST
-    assert keyvault.key_id(VAULT, "app", VERSION).kid == KID
-    assert keyvault.key_id(VAULT, "app", "").version is None
+    assert keyvault.key_id(VAULT, None, "app", VERSION).kid == KID
+    assert keyvault.key_id(VAULT, None, "app", "").version is None
 
 
 @pytest.mark.parametrize(
@@ -36,7 +36,9 @@ def test_a_key_is_put_together_from_its_options() -> None:
     ],
 )
 def test_the_token_is_for_the_vaults_own_domain(host: str, audience: str) -> None:
-    assert keyvault.key_id(f"https://{host}", "app", None).audience == audience
+    hsm = "managedhsm" in host
+    key = keyvault.key_id(None if hsm else f"https://{host}", f"https://{host}" if hsm else None, "app", None)
+    assert (key.audience, key.is_hsm) == (audience, hsm)
 
 
 @pytest.mark.parametrize(
@@ -44,6 +46,7 @@ def test_the_token_is_for_the_vaults_own_domain(host: str, audience: str) -> Non
     [
         ("http://myvault.vault.azure.net", "app", None, "vault_uri"),
         ("myvault", "app", None, "vault_uri"),
+        ("https://myhsm.managedhsm.azure.net", "app", None, "vault_uri"),
         ("https://myvault", "app", None, "vault_uri"),
         ("https://myvault.vault.azure.net/keys/app", "app", None, "vault_uri"),
         ("https://u:sentinel@myvault.vault.azure.net", "app", None, "vault_uri"),
@@ -58,7 +61,7 @@ def test_the_token_is_for_the_vaults_own_domain(host: str, audience: str) -> Non
 )
 def test_options_that_cannot_work(vault: str, name: str, version: t.Optional[str], option: str) -> None:
     with refused("invalid_input") as info:
-        keyvault.key_id(vault, name, version)
+        keyvault.key_id(vault, None, name, version)
     assert info.value.facts == {"option": option} and option in info.value.message
     assert "sentinel" not in info.value.message
 

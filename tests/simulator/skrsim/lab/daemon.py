@@ -23,7 +23,7 @@ from ..core.app import build
 from ..core.audit import Audit
 from ..core.faults import Fault
 from ..core.running import Running
-from ..core.world import UserIdentity, World
+from ..core.world import LocalAssignment, UserIdentity, World
 from ..services.arm import seed
 from ..tee.platform import Platform
 from ..vtpm.vm import VirtualTpm
@@ -233,6 +233,7 @@ class Lab:
             "vm_ak_certificate": self._ak_certificate,
             "key": self._key,
             "vault": self._vault,
+            "hsm_role": self._hsm_role,
         }
 
     def _status(self, _request: dict[str, t.Any]) -> dict[str, t.Any]:
@@ -306,6 +307,13 @@ class Lab:
             if member not in ("sku", "network_acls", "public_network_access"):
                 raise ValueError(f"{member} cannot be changed")
             setattr(vault, member, value)
+
+    def _hsm_role(self, request: dict[str, t.Any]) -> None:
+        """Give the operator a local role, as an administrator of the HSM would by hand."""
+        hsm = self.world.hsms[request["name"].lower()]
+        operator = next(one for one in self.world.principals.values() if one.name == OPERATOR)
+        made = LocalAssignment(self.world.guid(), "/", request["role"], operator.object_id)
+        hsm.local_assignments[made.name] = made
 
     def close(self) -> None:
         self.closing.close()
