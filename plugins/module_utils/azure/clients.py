@@ -267,6 +267,8 @@ def refusal(what: str, error: t.Any) -> SkrFailure:
         "message": message[:500],
         "request_id": headers.get("x-ms-request-id"),
     }
+    if str(headers.get("Retry-After", "")).isdigit():
+        facts["retry_after"] = int(headers["Retry-After"])
     text = message[:300] or type(error).__name__
     codes = [one for one in (code, inner) if one]
     # The status of a failed long-running operation is that of the last poll: 200, which says nothing.

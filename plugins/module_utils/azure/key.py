@@ -10,21 +10,18 @@ import contextlib
 import dataclasses
 import datetime
 import re
-import time
 import typing as t
 
 from ..policy import canonical, compare, model
 from ..policy.failure import SkrFailure
-from . import hsm, key_facts, key_import, key_policy, key_removal, key_rotation, key_target
-from .clients import ONCE, SAFE_TO_REPEAT, Connection, errors, service_code
+from . import hsm, key_apply, key_facts, key_import, key_policy, key_removal, key_rotation, key_target
+from .clients import Connection, errors
 from .key_target import Target, invalid
 from .plan import Plan, text_tags
 
-CONTENT_TYPE = "application/json; charset=utf-8"
 SIZES = {"RSA-HSM": (2048, 3072, 4096), "EC-HSM": (), "oct-HSM": (128, 192, 256)}
 DEFAULT_SIZE = {"RSA-HSM": 3072, "oct-HSM": 256}
 DEFAULT_CURVE = "P-256"
-_PURGE_TIMEOUT, _PURGE_POLL = 60.0, 2.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,7 +102,7 @@ def _ensure(
             found = key_target.get(client, wanted.at, connection, check_mode)
     plan = plan_key(wanted, policy, found, recovered)
     if plan.changed and not check_mode:
-        found = apply(client, wanted, plan)
+        found = key_apply.apply(client, wanted, plan)
     result = plan.result()
     if recovered:
         result.setdefault("diff", {"before": {"state": "deleted"}, "after": {"state": "recovered"}})
@@ -250,102 +247,3 @@ def _creation(wanted: Wanted, policy: model.Policy) -> t.Dict[str, t.Any]:
         "release_policy": canonical.as_dict(policy),
         "immutable": bool(wanted.immutable),
     }
-
-
-def _moment(seconds: t.Optional[int]) -> t.Optional[datetime.datetime]:
-    return datetime.datetime.fromtimestamp(seconds, datetime.timezone.utc) if seconds is not None else None
-
-
-def apply(client: t.Any, wanted: Wanted, plan: Plan) -> t.Any:
-    """Carry out a plan; returns the key as it then is.
-
-    Creation, import and rotation are sent once: twice would make two versions. Raises SkrFailure; its facts tell in
-    ``done`` what had been changed before it.
-    """
-    name, done = wanted.name, []
-    try:
-        with errors(f"key {name}"):
-            if plan.action == "create":
-                return _create(client, wanted, plan.after)
-            if plan.body:
-                for body, version in _updates(plan.body, wanted.version):
-                    _update(client, name, body, version)
-                    done.append("update")
-            if plan.action == "import":
-                return _import(client, wanted, plan.after)
-            if plan.action == "rotate":
-                client.rotate_key(name, **ONCE)
-                done.append("rotate")
-            return client.get_key(name, wanted.version)
-    except SkrFailure as failure:
-        if done:
-            failure.facts["done"] = done
-        raise
-
-
-def _updates(
-    body: t.Mapping[str, t.Any], version: t.Optional[str]
-) -> t.Iterator[t.Tuple[t.Dict[str, t.Any], t.Optional[str]]]:
-    """The policy belongs to the key and not to a version; with a version asked for it goes by itself."""
-    members = {name: value for name, value in body.items() if name not in ("release_policy", "immutable")}
-    policy = {name: value for name, value in body.items() if name in ("release_policy", "immutable")}
-    if version is None:
-        yield dict(body), None
-        return
-    if policy:
-        yield policy, None
-    if members:
-        yield members, version
-
-
-def policy_model(text: str, immutable: bool) -> t.Any:
-    from azure.keyvault.keys import KeyReleasePolicy
-
-    # Immutability that is not wanted is left out, not sent as false.
-    return KeyReleasePolicy(text.encode("ascii"), content_type=CONTENT_TYPE, immutable=immutable or None)
-
-
-def _attributes(wanted: Wanted, after: t.Mapping[str, t.Any]) -> t.Dict[str, t.Any]:
-    """What creation and import have in common, without what is not wanted."""
-    options: t.Dict[str, t.Any] = {
-        "exportable": True,
-        "release_policy": policy_model(canonical.dump(model.parse(after["release_policy"])), after["immutable"]),
-        "enabled": after["enabled"],
-        "not_before": _moment(wanted.not_before),
-        "expires_on": _moment(wanted.expires_on),
-        "tags": wanted.tags,
-    }
-    return {name: value for name, value in options.items() if value is not None}
-
-
-def _import(client: t.Any, wanted: Wanted, after: t.Mapping[str, t.Any]) -> t.Any:
-    assert wanted.material is not None
-    made = key_import.jwk(wanted.material, wanted.key_type, wanted.key_ops)
-    return client.import_key(wanted.name, made, hardware_protected=True, **_attributes(wanted, after), **ONCE)
-
-
-def _create(client: t.Any, wanted: Wanted, after: t.Mapping[str, t.Any]) -> t.Any:
-    from azure.core.exceptions import ResourceExistsError
-
-    options = _attributes(wanted, after)
-    if wanted.key_ops is not None:
-        options["key_operations"] = list(wanted.key_ops)
-    shape = {"size": after["key_size"]} if after["key_size"] else {"curve": after["curve"]}
-    deadline = time.monotonic() + _PURGE_TIMEOUT
-    while True:
-        try:
-            return client.create_key(wanted.name, wanted.key_type, **options, **shape, **ONCE)
-        except ResourceExistsError as error:
-            # Refused, so nothing was made: a purge that has just been accepted is still under way.
-            if service_code(error)[1] != "ObjectIsBeingDeleted" or time.monotonic() > deadline:
-                raise
-        time.sleep(_PURGE_POLL)
-
-
-def _update(client: t.Any, name: str, body: t.Dict[str, t.Any], version: t.Optional[str]) -> None:
-    if "release_policy" in body:
-        body["release_policy"] = policy_model(body["release_policy"], body.pop("immutable", False))
-    for member in ("not_before", "expires_on"):
-        if member in body:
-            body[member] = _moment(body[member])
-    client.update_key_properties(name, version, **body, **SAFE_TO_REPEAT)

@@ -13,7 +13,7 @@ import typing as t
 
 from ..policy import canonical, compare, model
 from ..policy.failure import SkrFailure
-from . import key, key_facts, key_policy, key_target
+from . import key, key_apply, key_facts, key_policy, key_target
 from .clients import SAFE_TO_REPEAT, Connection, errors
 
 
@@ -59,7 +59,7 @@ def _stop(
         _disable(client, wanted.name, open_ones)
         if narrowed and policy is not None:
             with errors(f"key {wanted.name}"):
-                text = key.policy_model(canonical.dump(policy), False)
+                text = key_apply.policy_model(canonical.dump(policy), False)
                 client.update_key_properties(wanted.name, release_policy=text, **SAFE_TO_REPEAT)
         found = key_target.get(client, wanted.at, connection, check_mode, wanted.version) or found
         listed = key_facts.versions(client, wanted.name)
@@ -78,8 +78,10 @@ def _disable(client: t.Any, name: str, versions: t.Sequence[str]) -> None:
     if failed:
         first = failed[0][1]
         still = [version for version, _failure in failed]
-        raise SkrFailure(
+        partly = SkrFailure(
             first.reason,
             f"{len(still)} of {len(versions)} versions of {name} are still enabled ({', '.join(still)}): {first.message}",
             {**first.facts, "still_enabled": still, "disabled": [one for one in versions if one not in still]},
         )
+        partly.changed = len(still) < len(versions)
+        raise partly

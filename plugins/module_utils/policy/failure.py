@@ -22,7 +22,11 @@ class SkrFailure(Exception):
         Values for a program (JSON types): ids, host names, dates, claims. Never a secret.
     cause, next_step
         Plain words; by default those of the reason code.
+    changed
+        Whether something had been changed before it failed; whoever catches it on the way says so.
     """
+
+    changed = False
 
     def __init__(
         self,
@@ -48,4 +52,5 @@ class SkrFailure(Exception):
             "cause": self.cause,
             "next_step": self.next_step,
             "facts": self.facts,
+            "changed": self.changed,
         }

@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from unit.azure.fakes import Model, answer, key, login, vault
 
 from ansible_collections.confidential.azure_skr.plugins.module_utils.azure import key as keys
+from ansible_collections.confidential.azure_skr.plugins.module_utils.azure import key_apply
 from ansible_collections.confidential.azure_skr.plugins.module_utils.azure.clients import Connection
 from ansible_collections.confidential.azure_skr.plugins.module_utils.azure.key_target import Target, target
 from ansible_collections.confidential.azure_skr.plugins.module_utils.azure.plan import Plan
@@ -310,7 +311,7 @@ class Client:
     def writes(self) -> list[str]:
         return [name for name, _options in self.calls if not name.startswith(("get", "list"))]
 
-    def get_key(self, name: str, version: str | None = None) -> Any:
+    def get_key(self, name: str, version: str | None = None, **options: Any) -> Any:
         self._call("get_key", {})
         if self.held is None:
             raise answer(404, "KeyNotFound")
@@ -384,8 +385,8 @@ def no_waiting(monkeypatch: pytest.MonkeyPatch) -> list[float]:
         now[0] += seconds
         slept.append(seconds)
 
-    monkeypatch.setattr(keys.time, "sleep", sleep)
-    monkeypatch.setattr(keys.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(key_apply.time, "sleep", sleep)
+    monkeypatch.setattr(key_apply.time, "monotonic", lambda: now[0])
     return slept
 
 
