@@ -61,12 +61,46 @@ class VirtualMachine:
     provisioning_state: str = "Succeeded"
     power_state: str = "running"
     etag: str = '"1"'
+    v_tpm: bool = True
+    encryption: str | None = "VMGuestStateOnly"  # securityEncryptionType; None on VMs that are not confidential
+    disk_encryption_set: str | None = None  # ARM id, for the OS disk's customer key
+    zones: list[str] = dataclasses.field(default_factory=list)
+    interfaces: list[str] = dataclasses.field(default_factory=list)  # ARM ids
+    profile: dict[str, t.Any] = dataclasses.field(default_factory=dict)  # members of PUT that are only kept
 
     @property
     def id(self) -> str:
         return (
             f"/subscriptions/{self.subscription}/resourceGroups/{self.resource_group}"
             f"/providers/Microsoft.Compute/virtualMachines/{self.name}"
+        )
+
+
+@dataclasses.dataclass
+class ScaleSet:
+    """A scale set of confidential VMs (Uniform): its instances have no identity of their own."""
+
+    name: str
+    subscription: str
+    resource_group: str
+    location: str
+    size: str
+    capacity: int
+    upgrade_mode: str = "Manual"
+    tags: dict[str, str] = dataclasses.field(default_factory=dict)
+    system_principal: str | None = None
+    user_identities: list[str] = dataclasses.field(default_factory=list)
+    identity_visible_at: float = 0.0
+    provisioning_state: str = "Succeeded"
+    etag: str = '"1"'
+    profile: dict[str, t.Any] = dataclasses.field(default_factory=dict)  # virtualMachineProfile as given
+    latest: set[str] = dataclasses.field(default_factory=set)  # instance ids that have the latest model
+
+    @property
+    def id(self) -> str:
+        return (
+            f"/subscriptions/{self.subscription}/resourceGroups/{self.resource_group}"
+            f"/providers/Microsoft.Compute/virtualMachineScaleSets/{self.name}"
         )
 
 
@@ -226,6 +260,8 @@ class World:
     principals: dict[str, Principal] = dataclasses.field(default_factory=dict)  # object id
     user_identities: dict[str, UserIdentity] = dataclasses.field(default_factory=dict)  # lower ARM id
     vms: dict[str, VirtualMachine] = dataclasses.field(default_factory=dict)  # name
+    scale_sets: dict[str, ScaleSet] = dataclasses.field(default_factory=dict)  # lower ARM id
+    resources: dict[str, dict[str, t.Any]] = dataclasses.field(default_factory=dict)  # lower ARM id -> ARM document
     vaults: dict[str, Vault] = dataclasses.field(default_factory=dict)  # lower name, live
     deleted_vaults: dict[str, Vault] = dataclasses.field(default_factory=dict)
     hsms: dict[str, ManagedHsm] = dataclasses.field(default_factory=dict)  # lower name, live

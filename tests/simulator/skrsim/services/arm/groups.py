@@ -85,6 +85,12 @@ class Groups:
         for vm in [vm for vm in world.vms.values() if vm.id.lower().startswith(below)]:
             vm_identity.retire(world, vm.system_principal)
             del world.vms[vm.name]
+        for identifier, scale_set in list(world.scale_sets.items()):
+            if identifier.startswith(below):
+                vm_identity.retire(world, scale_set.system_principal)
+                del world.scale_sets[identifier]
+        for identifier in [identifier for identifier in world.resources if identifier.startswith(below)]:
+            del world.resources[identifier]
         for vault in [vault for vault in world.vaults.values() if vault.id.lower().startswith(below)]:
             self._deleted.delete(world, vault)
         for hsm in [hsm for hsm in world.hsms.values() if hsm.id.lower().startswith(below)]:

@@ -7,7 +7,7 @@ import re
 import typing as t
 
 from ...core.messages import Response
-from ...core.world import UserIdentity, World
+from ...core.world import ScaleSet, UserIdentity, VirtualMachine, World
 from . import versions, vm_identity
 from .call import Call, Route, route
 from .errors import known, refuse, tags
@@ -82,7 +82,8 @@ class Identities:
         found = world.user_identities.pop(identifier.lower())
         self._tags.pop(identifier.lower(), None)
         vm_identity.retire(world, found.principal_id)
-        for vm in world.vms.values():
+        users: list[VirtualMachine | ScaleSet] = [*world.vms.values(), *world.scale_sets.values()]
+        for vm in users:
             vm.user_identities = [user for user in vm.user_identities if user.lower() != identifier.lower()]
 
     def list_group(self, call: Call) -> Response:

@@ -11,6 +11,73 @@ MODELS: dict[str, frozenset[str]] = {
     for name, members in {
         # azure-mgmt-compute
         "VirtualMachineUpdate": "identity plan properties tags zones",
+        "VirtualMachine": (
+            "etag extendedLocation id identity location managedBy name placement plan properties resources systemData tags "
+            "type zones"
+        ),
+        "VirtualMachineProperties": (
+            "additionalCapabilities applicationProfile availabilitySet billingProfile capacityReservation "
+            "diagnosticsProfile evictionPolicy extensionsTimeBudget flexProfile hardwareProfile host hostGroup "
+            "instanceView interconnectBlockProfile licenseType networkProfile osProfile platformFaultDomain priority "
+            "provisioningState proximityPlacementGroup resiliencyProfile scheduledEventsPolicy scheduledEventsProfile "
+            "securityProfile storageProfile timeCreated userData virtualMachineScaleSet vmId"
+        ),
+        "HardwareProfile": "processorMode vmSize vmSizeProperties",
+        "SecurityProfile": "encryptionAtHost encryptionIdentity proxyAgentSettings securityType uefiSettings",
+        "UefiSettings": "secureBootEnabled vTpmEnabled",
+        "StorageProfile": (
+            "alignRegionalDisksToVMZone dataDisks diskApiVersion diskControllerType imageReference osDisk"
+        ),
+        "ImageReference": "communityGalleryImageId exactVersion id offer publisher sharedGalleryImageId sku version",
+        "OSDisk": (
+            "caching createOption deleteOption diffDiskSettings diskSizeGB encryptionSettings image managedDisk name "
+            "osType storageFaultDomainAlignment vhd writeAcceleratorEnabled"
+        ),
+        "ManagedDiskParameters": ("additionalDiskProperties diskEncryptionSet id securityProfile storageAccountType"),
+        "VMDiskSecurityProfile": "diskEncryptionSet securityEncryptionType",
+        "DiskEncryptionSetParameters": "id",
+        "OSProfile": (
+            "adminPassword adminUsername allowExtensionOperations computerName customData linuxConfiguration "
+            "requireGuestProvisionSignal secrets windowsConfiguration"
+        ),
+        "LinuxConfiguration": (
+            "disablePasswordAuthentication enableVMAgentPlatformUpdates patchSettings provisionVMAgent ssh"
+        ),
+        "SshConfiguration": "publicKeys",
+        "SshPublicKey": "keyData path",
+        "NetworkProfile": (
+            "interconnectGroupProfile networkApiVersion networkInterfaceConfigurations networkInterfaces"
+        ),
+        "NetworkInterfaceReference": "id properties",
+        "NetworkInterfaceReferenceProperties": "deleteOption primary",
+        "DiskEncryptionSet": "id identity location name properties systemData tags type",
+        "EncryptionSetProperties": (
+            "activeKey autoKeyRotationError encryptionType federatedClientId lastKeyRotationTimestamp previousKeys "
+            "provisioningState rotationToLatestKeyVersionEnabled"
+        ),
+        "KeyForDiskEncryptionSet": "keyUrl sourceVault",
+        "SourceVault": "id",
+        "EncryptionSetIdentity": "principalId tenantId type userAssignedIdentities",
+        "VirtualMachineScaleSet": (
+            "etag extendedLocation id identity location name placement plan properties sku systemData tags type zones"
+        ),
+        "VirtualMachineScaleSetProperties": (
+            "additionalCapabilities automaticRepairsPolicy constrainedMaximumCapacity "
+            "doNotRunExtensionsOnOverprovisionedVMs externalHealthPolicy highSpeedInterconnectPlacement hostGroup "
+            "lifecycleHooksProfile orchestrationMode overprovision platformFaultDomainCount priorityMixPolicy "
+            "provisioningState proximityPlacementGroup resiliencyPolicy scaleInPolicy scheduledEventsPolicy "
+            "singlePlacementGroup skuProfile spotRestorePolicy timeCreated uniqueId upgradePolicy "
+            "virtualMachineProfile zonalPlatformFaultDomainAlignMode zoneBalance"
+        ),
+        "VirtualMachineScaleSetUpdate": "identity placement plan properties sku tags zones",
+        "VirtualMachineScaleSetVMProfile": (
+            "applicationProfile billingProfile capacityReservation diagnosticsProfile evictionPolicy extensionProfile "
+            "hardwareProfile interconnectBlockProfile licenseType networkProfile osProfile priority "
+            "scheduledEventsProfile securityPostureReference securityProfile serviceArtifactReference storageProfile "
+            "timeCreated userData"
+        ),
+        "VirtualMachineScaleSetVMInstanceRequiredIDs": "instanceIds",
+        "UpgradePolicy": "automaticOSUpgradePolicy mode rollingUpgradePolicy",
         "VirtualMachineIdentity": "principalId tenantId type userAssignedIdentities",
         "UserAssignedIdentitiesValue": "clientId principalId",
         # azure-mgmt-keyvault
@@ -53,6 +120,29 @@ MODELS: dict[str, frozenset[str]] = {
         # azure-mgmt-msi
         "Identity": "id location name properties systemData tags type",
         "IdentityProperties": "clientId isolationScope principalId tenantId",
+        # azure-mgmt-network is not among the requirements; members of its documentation
+        "VirtualNetwork": "etag id location name properties tags type",
+        "VirtualNetworkProperties": "addressSpace dhcpOptions provisioningState resourceGuid subnets",
+        "Subnet": "etag id name properties type",
+        "SubnetProperties": (
+            "addressPrefix addressPrefixes defaultOutboundAccess delegations ipConfigurations networkSecurityGroup "
+            "privateEndpointNetworkPolicies privateLinkServiceNetworkPolicies provisioningState serviceEndpoints"
+        ),
+        "NetworkSecurityGroup": "etag id location name properties tags type",
+        "NetworkSecurityGroupProperties": (
+            "defaultSecurityRules networkInterfaces provisioningState resourceGuid securityRules subnets"
+        ),
+        "NetworkInterface": "etag extendedLocation id kind location name properties tags type",
+        "NetworkInterfaceProperties": (
+            "allowPort25Out auxiliaryMode auxiliarySku defaultOutboundConnectivityEnabled disableTcpStateTracking "
+            "dnsSettings enableAcceleratedNetworking enableIPForwarding ipConfigurations macAddress "
+            "networkSecurityGroup nicType primary provisioningState resourceGuid virtualMachine vnetEncryptionSupported"
+        ),
+        "IPConfiguration": "etag id name properties type",
+        "IPConfigurationProperties": (
+            "primary privateIPAddress privateIPAddressVersion privateIPAllocationMethod provisioningState "
+            "publicIPAddress subnet"
+        ),
         # azure-mgmt-resource
         "ResourceGroup": "id location managedBy name properties tags type",
     }.items()

@@ -48,7 +48,7 @@ class Operations:
 
     def routes(self) -> list[Route]:
         where = "/subscriptions/{sub}/providers/{namespace}/locations/{location}"
-        takes = {*versions.COMPUTE, *versions.KEYVAULT}
+        takes = {*versions.COMPUTE, *versions.DISKS, *versions.KEYVAULT}
         group = "/subscriptions/{sub}/operationresults/{operation}"
         return [
             route("operation_status", "GET", f"{where}/operations/{{operation}}", takes, self._status),

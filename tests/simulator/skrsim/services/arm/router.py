@@ -18,13 +18,17 @@ from . import versions
 from .attestation import Attestation
 from .call import Call, Route
 from .deleted_vaults import DeletedVaults
+from .disk_encryption_sets import DiskEncryptionSets
 from .errors import refuse
 from .groups import Groups
 from .identities import Identities
 from .managed_hsms import ManagedHsms
+from .networks import Networks
 from .operations import Operations
 from .role_assignments import RoleAssignments
 from .role_definitions import RoleDefinitions
+from .scale_sets import ScaleSets
+from .skus import Skus
 from .subscriptions import Subscriptions, cloud_metadata
 from .vaults import Vaults
 from .vms import VirtualMachines
@@ -48,6 +52,10 @@ class ArmService:
             *RoleAssignments().routes(),
             *RoleDefinitions().routes(),
             *VirtualMachines(world, self._operations).routes(),
+            *ScaleSets(world, self._operations).routes(),
+            *DiskEncryptionSets(self._operations).routes(),
+            *Networks().routes(),
+            *Skus().routes(),
             *Vaults(world, self._operations, self._deleted).routes(),
             *self._deleted.routes(),
             *self._hsms.routes(),

@@ -49,6 +49,8 @@ def _exists(world: World, scope: str, kind: str, name: str, key: str | None) -> 
         return False
     if kind == "microsoft.keyvault/managedhsms":
         return name in world.hsms and world.hsms[name].id.lower() == scope.lower()
+    if scope.lower() in world.resources or scope.lower() in world.scale_sets:
+        return True
     if kind == "microsoft.compute/virtualmachines":
         return any(vm.id.lower() == scope.lower() for vm in world.vms.values())
     return kind == "microsoft.managedidentity/userassignedidentities" and scope.lower() in world.user_identities

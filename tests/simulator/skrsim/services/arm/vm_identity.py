@@ -7,7 +7,7 @@ import dataclasses
 import math
 import typing as t
 
-from ...core.world import VirtualMachine, World
+from ...core.world import ScaleSet, VirtualMachine, World
 from .call import Call
 from .errors import known, refuse
 
@@ -29,11 +29,11 @@ class Goal:
     users: tuple[str, ...]
 
     @classmethod
-    def of(cls, vm: VirtualMachine) -> Goal:
+    def of(cls, vm: VirtualMachine | ScaleSet) -> Goal:
         return cls(vm.system_principal is not None, tuple(vm.user_identities))
 
 
-def wanted(call: Call, vm: VirtualMachine, base: Goal, body: t.Any) -> Goal:
+def wanted(call: Call, vm: VirtualMachine | ScaleSet, base: Goal, body: t.Any) -> Goal:
     """What ``identity`` of a PATCH makes of ``base``.
 
     ``type`` is authoritative: what it does not name goes away. Within UserAssigned the map is merged by id without
@@ -62,14 +62,18 @@ def wanted(call: Call, vm: VirtualMachine, base: Goal, body: t.Any) -> Goal:
     return Goal(system, tuple(users.values()) if user else ())
 
 
-def _attachable(call: Call, vm: VirtualMachine, identifier: str) -> str:
+def _kind(vm: VirtualMachine | ScaleSet) -> str:
+    return "Microsoft.Compute/virtualMachine" + ("ScaleSets" if isinstance(vm, ScaleSet) else "s")
+
+
+def _attachable(call: Call, vm: VirtualMachine | ScaleSet, identifier: str) -> str:
     """The id of a user-assigned identity that exists and that the caller may attach."""
     if not call.may(_ASSIGN, identifier):
         raise refuse(
             403,
             "LinkedAuthorizationFailed",
             f"The client '{call.principal.app_id}' with object id '{call.principal.object_id}' has permission to "
-            f"perform action 'Microsoft.Compute/virtualMachines/write' on scope '{vm.id}'; however, it does not have "
+            f"perform action '{_kind(vm)}/write' on scope '{vm.id}'; however, it does not have "
             f"permission to perform action(s) '{_ASSIGN}' on the linked scope(s) '{identifier}' (respectively) or the "
             "linked scope(s) are invalid.",
         )
@@ -84,7 +88,7 @@ def _attachable(call: Call, vm: VirtualMachine, identifier: str) -> str:
     return found.id
 
 
-def apply(world: World, vm: VirtualMachine, goal: Goal) -> None:
+def apply(world: World, vm: VirtualMachine | ScaleSet, goal: Goal) -> None:
     """Bring a VM's identities to the goal. A system identity that is made again has a new principal id."""
     if goal == Goal.of(vm):
         return
@@ -107,7 +111,7 @@ def retire(world: World, principal_id: str | None) -> None:
         principal.visible_at = math.inf
 
 
-def document(world: World, vm: VirtualMachine) -> dict[str, t.Any] | None:
+def document(world: World, vm: VirtualMachine | ScaleSet) -> dict[str, t.Any] | None:
     """The ``identity`` member; None when the VM has none."""
     there = (("SystemAssigned", vm.system_principal), ("UserAssigned", vm.user_identities))
     kinds = [kind for kind, value in there if value]

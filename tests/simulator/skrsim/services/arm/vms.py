@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Virtual machines: get, list, instance view, and PATCH of identity and tags."""
+"""Virtual machines: made, deleted, read, listed, and PATCH of identity and tags."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import typing as t
 
 from ...core.messages import Response
 from ...core.world import VirtualMachine, World
-from . import versions, vm_identity
+from . import versions, vm_identity, vm_model
 from .call import Call, Route, route
 from .errors import known, refuse, tags
 from .operations import Operation, Operations
@@ -46,6 +46,8 @@ class VirtualMachines:
                 "vm_instance_view", "GET", f"{_VM}/instanceView", takes, self.instance_view,
                 action=f"{KIND}/instanceView/read", scope=_VM,
             ),
+            route("vm_put", "PUT", _VM, takes, self.put, action=f"{KIND}/write"),
+            route("vm_delete", "DELETE", _VM, takes, self.delete, "forceDeletion", action=f"{KIND}/delete"),
             route("vm_patch", "PATCH", _VM, takes, self.patch, action=f"{KIND}/write"),
             route(
                 "vm_list", "GET", _GROUP, takes, self.list_group, "$filter", "$expand", "$skiptoken",
@@ -108,6 +110,53 @@ class VirtualMachines:
 
     # --- writing
 
+    def put(self, call: Call) -> Response:
+        """A new VM is there at once, in state Creating; its identity and instance view come with the operation's end."""
+        group, name = call.group_id(), call.groups["vm"]
+        existing = find(call.world, group, name)
+        if existing is None and any(vm.name.lower() == name.lower() for vm in call.world.vms.values()):
+            raise refuse(409, "Conflict", f"The simulator has a VM '{name}' in another resource group.")
+        if existing is not None:
+            _preconditions(call, existing)
+        body = known(call.body(), "VirtualMachine", read_only=True)
+        made = vm_model.made(call, body, existing)
+        goal = vm_identity.Goal.of(existing or made)
+        if body.get("identity") is not None:
+            goal = vm_identity.wanted(call, existing or made, goal, body["identity"])
+        labels = tags(body)
+        if existing is not None:
+            if existing.size.lower() != made.size.lower() and existing.power_state != "deallocated":
+                raise refuse(409, "OperationNotAllowed", f"VM '{name}' must be deallocated to change its size.")
+            changed = goal != vm_identity.Goal.of(existing) or labels != existing.tags or made.size != existing.size
+            existing.tags, existing.size, existing.profile = labels, made.size, made.profile
+            vm = existing
+        else:
+            made.tags, made.power_state, changed = labels, "starting", True
+            call.world.vms[made.name] = vm = made
+        vm.provisioning_state = "Updating" if existing else "Creating"
+        before = self._running.get(vm.name)
+        self._operations.preempt(before[0] if before else None)
+        operation = self._operations.begin("vm_put", vm.name, lambda: _succeed(call.world, vm, goal), lambda: _fail(vm))
+        self._running[vm.name] = (operation, goal)
+        headers = self._operations.status_headers(call, operation, "Microsoft.Compute", vm.location)
+        return Response.of(
+            document(call.world, vm), 200 if existing else 201, {**headers, "ETag": vm.etag}, write=changed
+        )
+
+    def delete(self, call: Call) -> Response:
+        vm = find(call.world, call.group_id(), call.groups["vm"])
+        if vm is None:
+            return Response(204)
+        vm.provisioning_state = "Deleting"
+        before = self._running.pop(vm.name, None)
+        self._operations.preempt(before[0] if before else None)
+        operation = self._operations.begin("vm_delete", vm.name, lambda: _remove(call.world, vm), lambda: _fail(vm))
+        status = self._operations.status_headers(call, operation, "Microsoft.Compute", vm.location)
+        where = f"providers/Microsoft.Compute/locations/{vm.location}/operationResults"
+        return Response(
+            202, headers={**self._operations.result_headers(call, operation, where), **status}, audit={"write": True}
+        )
+
     def patch(self, call: Call) -> Response:
         """The answer is 200 with what was, while the operation runs; what will be shows when it has ended."""
         vm = self._vm(call)
@@ -138,6 +187,17 @@ class VirtualMachines:
 def _succeed(world: World, vm: VirtualMachine, goal: vm_identity.Goal) -> None:
     vm_identity.apply(world, vm, goal)
     vm.provisioning_state = "Succeeded"
+    if vm.power_state == "starting":
+        vm.power_state = "running"
+
+
+def _remove(world: World, vm: VirtualMachine) -> None:
+    """With the VM go its system identity and the interfaces that are marked to be deleted with it."""
+    vm_identity.retire(world, vm.system_principal)
+    world.vms.pop(vm.name, None)
+    for reference in vm.profile.get("networkProfile", {}).get("networkInterfaces", []):
+        if (reference.get("properties") or {}).get("deleteOption") == "Delete":
+            world.resources.pop(str(reference["id"]).lower(), None)
 
 
 def _fail(vm: VirtualMachine) -> None:
@@ -159,23 +219,19 @@ def _one_of(call: Call, parameter: str, *values: str) -> str | None:
 
 
 def document(world: World, vm: VirtualMachine, with_view: bool = False) -> dict[str, t.Any]:
-    confidential = {"securityProfile": {"securityEncryptionType": "VMGuestStateOnly"}}
+    security: dict[str, t.Any] = {"securityEncryptionType": vm.encryption}
+    confidential = {"securityProfile": security} if vm.security_type == "ConfidentialVM" else {}
     properties: dict[str, t.Any] = {
         "vmId": vm.vm_id,
         "hardwareProfile": {"vmSize": vm.size},
         "securityProfile": {
             "securityType": vm.security_type,
-            "uefiSettings": {"secureBootEnabled": vm.secure_boot, "vTpmEnabled": True},
+            "uefiSettings": {"secureBootEnabled": vm.secure_boot, "vTpmEnabled": vm.v_tpm},
         },
-        "storageProfile": {
-            "osDisk": {
-                "osType": "Linux",
-                "createOption": "FromImage",
-                "managedDisk": confidential if vm.security_type == "ConfidentialVM" else {},
-            }
-        },
+        "storageProfile": {"osDisk": {"osType": "Linux", "createOption": "FromImage", "managedDisk": confidential}},
         "osProfile": {"computerName": vm.name, "adminUsername": "azureuser"},
         "provisioningState": vm.provisioning_state,
+        **(vm_model.shown(vm) if vm.profile else {}),
     }
     if with_view:
         properties["instanceView"] = view(vm)
@@ -188,6 +244,8 @@ def document(world: World, vm: VirtualMachine, with_view: bool = False) -> dict[
         "etag": vm.etag,
         "properties": properties,
     }
+    if vm.zones:
+        found["zones"] = vm.zones
     identity = vm_identity.document(world, vm)
     return found | ({"identity": identity} if identity else {})
 
