@@ -58,8 +58,8 @@ options:
 requirements:
   - python >= 3.11
   - azure-identity >= 1.19
+  - azure-keyvault-administration >= 4.5 (local roles of managed HSMs)
   - azure-keyvault-keys >= 4.10
-  - azure-mgmt-authorization >= 4.0
   - azure-mgmt-compute >= 33
   - azure-mgmt-keyvault >= 10.3
 """

@@ -30,12 +30,25 @@ options:
   vms:
     description:
       - Names or resource ids of the VMs. Ids must be of the subscription that O(subscription_id) names.
+      - At most sixteen are written at a time. When Azure throttles, all wait, and RV(throttled_s) tells how long.
     type: list
     elements: str
-    required: true
+  scale_sets:
+    description:
+      - Names or resource ids of scale sets. The identity is that of the set; its instances have none of their own.
+    type: list
+    elements: str
+    version_added: 0.2.0
+  upgrade_instances:
+    description:
+      - Bring the instances of a changed scale set with manual upgrade mode up to date at once. B(This also brings every other pending
+        change of the set's model.) Without, they get the identity with their next upgrade.
+    type: bool
+    default: false
+    version_added: 0.2.0
   resource_group:
     description:
-      - Resource group of the VMs that are given by name.
+      - Resource group of the VMs and scale sets that are given by name.
     type: str
   system_assigned:
     description:
@@ -100,7 +113,10 @@ vms:
   returned: success
   contains:
     name:
-      description: Name of the VM.
+      description: Name of the VM or scale set.
+      type: str
+    kind:
+      description: V(vm) or V(scale_set).
       type: str
     id:
       description: Resource id of the VM.
@@ -121,6 +137,10 @@ vms:
     changed:
       description: Whether this VM was changed.
       type: bool
+throttled_s:
+  description: Seconds, summed over all requests, for which the module held requests back because of Azure's limits.
+  type: float
+  returned: success
 identities_made:
   description: Resource ids of the user-assigned identities that were made.
   type: list
@@ -157,25 +177,29 @@ from ansible_collections.confidential.azure_skr.plugins.module_utils.azure.clien
 def main() -> None:
     spec = {
         **azure_argument_spec(),
-        "vms": {"type": "list", "elements": "str", "required": True},
+        "vms": {"type": "list", "elements": "str"},
+        "scale_sets": {"type": "list", "elements": "str"},
+        "upgrade_instances": {"type": "bool", "default": False},
         "resource_group": {"type": "str"},
         "system_assigned": {"type": "bool"},
         "user_assigned": {"type": "list", "elements": "str", "default": []},
         "location": {"type": "str"},
         "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
     }
-    module = AnsibleModule(argument_spec=spec, supports_check_mode=True)
+    module = AnsibleModule(argument_spec=spec, required_one_of=[["vms", "scale_sets"]], supports_check_mode=True)
     options = module.params
 
     def run() -> t.Dict[str, t.Any]:
         azure = connection(options)
-        vms = identity.locate(options["vms"], options["resource_group"], azure.login.subscription_id)
-        group, names = options["resource_group"], options["user_assigned"]
+        group, subscription = options["resource_group"], azure.login.subscription_id
+        vms = identity.locate(options["vms"] or [], group, subscription)
+        vms += identity.locate(options["scale_sets"] or [], group, subscription, scale_sets=True)
+        names = options["user_assigned"]
         users = user_identity.resource_ids(names, group, azure.subscription_id) if names else []
         system = options["system_assigned"] if options["system_assigned"] is not None else not users
         wanted = identity.Wanted(system, tuple(users), options["state"] == "present")
         made = user_identity.ensure(azure, users, options["location"], module.check_mode) if wanted.present else []
-        return identity.ensure(azure, vms, module.check_mode, wanted, made)
+        return identity.ensure(azure, vms, module.check_mode, wanted, made, options["upgrade_instances"])
 
     skin.run(module, run)
 

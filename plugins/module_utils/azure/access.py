@@ -12,15 +12,11 @@ import typing as t
 import uuid
 
 from ..policy.failure import SkrFailure
-from . import hsm_access, key_target
+from . import hsm_access, key_target, role_access
 from . import vault as vaults
-from .clients import SAFE_TO_REPEAT, Connection, errors, wire
+from .clients import SAFE_TO_REPEAT, Connection, errors
 from .plan import Plan
 
-ROLE = "Key Vault Crypto Service Release User"
-ROLE_ID = "08bbd89e-9f13-488c-ac41-acfcb10c90ab"
-# Names of our assignments: the same grant has the same name everywhere, so that two runs at once make one.
-_NAMESPACE = uuid.UUID("6f1d7c8e-6f0b-4b52-9d43-2f6a2f0c5a11")
 _POLL = 2.0
 
 
@@ -67,9 +63,16 @@ def ensure(connection: Connection, wanted: Wanted, check_mode: bool) -> t.Dict[s
                 f"scope is key, but the vault {found['name']} uses access policies, which always hold for the whole vault.",
                 {"option": "scope", "found": "key", "wanted": "vault"},
             )
-        roles = _Roles(connection, wanted, found)
+        roles = role_access.Roles(connection, wanted, found)
         room = _AccessPolicies(connection, wanted, found) if model == "access_policy" else roles
     return _granted(room, wanted, model, check_mode)
+
+
+def _written(room: _Room, held: t.AbstractSet[str]) -> bool:
+    try:
+        return room.held() != held
+    except SkrFailure:
+        return True  # it cannot be told, and saying nothing changed might be wrong
 
 
 def _local(connection: Connection, wanted: Wanted) -> hsm_access.LocalRoles:
@@ -87,10 +90,15 @@ def _granted(room: _Room, wanted: Wanted, model: str, check_mode: bool) -> t.Dic
     start = time.monotonic()
     if plan.changed and not check_mode:
         # Those that shall have it come first, so that a failure in between locks nobody out.
-        room.apply(sorted(_difference(wanted, held)), wanted.present)
-        room.apply(sorted(others), False)
-        if wanted.wait:
-            _await_record(room, wanted)
+        try:
+            room.apply(sorted(_difference(wanted, held)), wanted.present)
+            room.apply(sorted(others), False)
+            if wanted.wait:
+                _await_record(room, wanted)
+        except SkrFailure as failure:
+            # Some may have been written before the one that failed; a second look tells.
+            failure.changed = failure.changed or _written(room, held)
+            raise
     return {
         **plan.result(),
         "grant_model": model,
@@ -248,90 +256,6 @@ class _AccessPolicies:
                 {"properties": {"accessPolicies": entries}},
                 **SAFE_TO_REPEAT,
             )
-
-
-class _Roles:
-    """One assignment per principal; names are derived, so that a repetition is no second assignment."""
-
-    def __init__(self, connection: Connection, wanted: Wanted, found: t.Mapping[str, t.Any]) -> None:
-        self._connection, self._wanted = connection, wanted
-        self.where = str(found["id"]) + (f"/keys/{wanted.key_name}" if wanted.scope == "key" else "")
-        self._names: t.Dict[str, t.List[t.Tuple[str, str]]] = {}
-
-    def held(self) -> t.Set[str]:
-        """Principals with the role at the scope or above it."""
-        self._names = {}
-        with errors(f"the role assignments of {self.where}"):
-            for assignment in self._connection.role_assignments.list_for_scope(self.where, filter="atScope()"):
-                found = _assignment(wire(assignment))
-                if found["role"] == ROLE_ID:
-                    self._names.setdefault(found["principal"], []).append((found["scope"], found["name"]))
-        return set(self._names)
-
-    def removable(self) -> t.Set[str]:
-        """Principals with the role at the scope itself; as of the last ``held``."""
-        here = self.where.lower()
-        return {who for who, places in self._names.items() if any(scope.lower() == here for scope, _name in places)}
-
-    def apply(self, principals: t.Sequence[str], grant: bool) -> None:
-        for entry in principals:
-            if grant:
-                self._grant(entry)
-            else:
-                self._revoke(entry)
-
-    def _grant(self, principal: str) -> None:
-        from azure.core.exceptions import HttpResponseError
-
-        name = str(uuid.uuid5(_NAMESPACE, f"{self.where.lower()}|{principal}|{ROLE_ID}"))
-        subscription = self._connection.subscription_id
-        definition = f"/subscriptions/{subscription}/providers/Microsoft.Authorization/roleDefinitions/{ROLE_ID}"
-        properties = {"roleDefinitionId": definition, "principalId": principal, "principalType": "ServicePrincipal"}
-        deadline = time.monotonic() + self._wanted.wait_timeout
-        while True:
-            try:
-                with errors(f"the role '{ROLE}' for {principal}"):
-                    try:
-                        self._connection.role_assignments.create(
-                            self.where, name, {"properties": properties}, **SAFE_TO_REPEAT
-                        )
-                        return
-                    except HttpResponseError as error:
-                        if getattr(error.error, "code", "") == "RoleAssignmentExists":
-                            return  # the same grant under another name
-                        raise
-            except SkrFailure as failure:
-                # A new identity reaches the directory's replicas one after the other.
-                if failure.reason != "principal_not_found" or time.monotonic() + _POLL > deadline:
-                    raise
-            time.sleep(_POLL)
-
-    def _revoke(self, principal: str) -> None:
-        for scope, name in self._names.get(principal, []):
-            if scope.lower() != self.where.lower():
-                if self._wanted.exclusive or self._wanted.everyone:
-                    continue  # what is granted above this scope is not this scope's to take away
-                raise SkrFailure(
-                    "conflict",
-                    f"Principal {principal} has the role '{ROLE}' at {scope}, above {self.where}; it is not taken away here.",
-                )
-            with errors(f"the role '{ROLE}' of {principal}"):
-                self._connection.role_assignments.delete(scope, name, **SAFE_TO_REPEAT)
-
-
-def _assignment(document: t.Mapping[str, t.Any]) -> t.Dict[str, str]:
-    """The parts of an assignment, whichever generation of the SDK gave it."""
-    inner = document.get("properties") or document
-
-    def part(*names: str) -> str:
-        return str(next((inner[name] for name in names if inner.get(name)), ""))
-
-    return {
-        "name": str(document.get("name", "")),
-        "scope": part("scope"),
-        "principal": part("principalId", "principal_id").lower(),
-        "role": part("roleDefinitionId", "role_definition_id").rstrip("/").rpartition("/")[2].lower(),
-    }
 
 
 def _await_record(room: _Room, wanted: Wanted) -> None:

@@ -14,7 +14,7 @@ import typing as t
 
 from ..policy import messages
 from ..policy.failure import SkrFailure
-from . import credentials
+from . import budget, credentials
 
 USER_AGENT = "confidential.azure_skr"
 # Retries of one call that may be repeated safely; a 429 without Retry-After is otherwise not retried on POST and PATCH.
@@ -32,6 +32,7 @@ class Connection:
     login: credentials.Login
     ca_path: t.Optional[str] = None
     https_proxy: t.Optional[str] = None
+    gate: budget.Gate = dataclasses.field(default_factory=budget.Gate, repr=False)
     _cache: t.Dict[str, t.Any] = dataclasses.field(default_factory=dict, repr=False)
 
     def _transport(self) -> t.Dict[str, t.Any]:
@@ -80,6 +81,7 @@ class Connection:
                 self.subscription_id,
                 base_url=cloud.resource_manager,
                 credential_scopes=[cloud.scope],
+                per_retry_policies=[budget.policy(self.gate)],
                 **self._transport(),
             )
 
@@ -99,13 +101,6 @@ class Connection:
     @property
     def managed_hsms(self) -> t.Any:
         return self._key_vault().managed_hsms
-
-    @property
-    def role_assignments(self) -> t.Any:
-        client = self._management(
-            "azure-mgmt-authorization", "azure.mgmt.authorization", "AuthorizationManagementClient"
-        )
-        return client.role_assignments
 
     def keys(self, vault_uri: str) -> t.Any:
         """The key client of one vault."""
@@ -132,16 +127,46 @@ class Connection:
         return self._once(f"local roles {hsm_uri}", make)
 
     def get(self, path: str, api_version: str, what: str) -> t.Dict[str, t.Any]:
-        """One document of Azure Resource Manager for which there is no well-kept SDK; on the same transport and rules."""
+        """One document of Azure Resource Manager for which there is no well-kept or light SDK; on the same rules."""
         return self._send("GET", path, api_version, None, what)
 
     def put(self, path: str, api_version: str, body: t.Dict[str, t.Any], what: str) -> t.Dict[str, t.Any]:
         """Write one document that way; only for resources whose making is no long-running operation."""
         return self._send("PUT", path, api_version, body, what)
 
+    def delete(self, path: str, api_version: str, what: str) -> None:
+        """Delete one document that way; what is not there counts as deleted."""
+        self._send("DELETE", path, api_version, None, what)
+
+    def find(self, path: str, api_version: str, what: str) -> t.Optional[t.Dict[str, t.Any]]:
+        """One document, or None where there is none; a resource group that is not there stays a failure."""
+        try:
+            return self._send("GET", path, api_version, None, what)
+        except SkrFailure as failure:
+            if failure.reason != "resource_not_found" or failure.facts.get("code") == "ResourceGroupNotFound":
+                raise
+            return None
+
+    def list(self, path: str, api_version: str, what: str, **query: str) -> t.Iterator[t.Dict[str, t.Any]]:
+        """The items of a paged list; ``query`` holds members such as ``filter``, without their dollar sign."""
+        page = self._send("GET", path, api_version, None, what, {f"${name}": value for name, value in query.items()})
+        while True:
+            yield from page.get("value") or []
+            link = page.get("nextLink")
+            if not link:
+                return
+            page = self._send("GET", str(link), None, None, what)
+
     def _send(
-        self, method: str, path: str, api_version: str, body: t.Optional[t.Dict[str, t.Any]], what: str
+        self,
+        method: str,
+        path: str,
+        api_version: t.Optional[str],
+        body: t.Optional[t.Dict[str, t.Any]],
+        what: str,
+        query: t.Optional[t.Dict[str, str]] = None,
     ) -> t.Dict[str, t.Any]:
+        """``path`` may be the absolute link of a next page, which has its api-version already."""
         client = self._once("resource manager", self._pipeline)
         with errors(what):
             from azure.core.exceptions import HttpResponseError, map_error
@@ -149,8 +174,11 @@ class Connection:
             from azure.core.rest import HttpRequest
             from azure.mgmt.core.exceptions import ARMErrorFormat
 
-            url = f"{self.login.cloud.resource_manager}{path}"
-            response = client.send_request(HttpRequest(method, url, params={"api-version": api_version}, json=body))
+            url = path if path.startswith("https://") else f"{self.login.cloud.resource_manager}{path}"
+            parameters = {"api-version": api_version, **(query or {})} if api_version else None
+            response = client.send_request(HttpRequest(method, url, params=parameters, json=body), **SAFE_TO_REPEAT)
+            if response.status_code == 204:
+                return {}
             if response.status_code not in (200, 201):
                 map_error(response.status_code, response, {404: NotFound})
                 raise HttpResponseError(response=response, error_format=ARMErrorFormat)
@@ -169,6 +197,7 @@ class Connection:
             policies.UserAgentPolicy(transport.pop("user_agent")),
             policies.ProxyPolicy(transport.pop("proxies", None)),
             policies.RetryPolicy(),
+            budget.policy(self.gate),
             ARMChallengeAuthenticationPolicy(self.credential, self.login.cloud.scope),
         ]
         return ARMPipelineClient(self.login.cloud.resource_manager, policies=chain, **transport)

@@ -91,6 +91,14 @@ REASONS: t.Dict[str, Reason] = {
         "The change would weaken an existing vault.",
         "Make the change by hand if it is really wanted.",
     ),
+    "vm_fixed": Reason(
+        "This property of a VM is fixed when the VM is made, or cannot be changed while it runs.",
+        "Leave the option out or make it what the VM has; for another value make another VM.",
+    ),
+    "size_not_confidential": Reason(
+        "The region has no confidential VM of this size.",
+        "Choose a size of the families DCas, DCads, ECas or ECads (SNP), or DCes, DCeds, ECes or ECeds (TDX) that the region offers.",
+    ),
     "hsm_not_activated": Reason(
         "The managed HSM has been made, but it is of no use before its security domain is downloaded.",
         "Activate it with the module managed_hsm_activation, and keep the security domain and its keys apart and safe.",

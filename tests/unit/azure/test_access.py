@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from unit.azure.fakes import ALICE, BOB, SUBSCRIPTION, TENANT, Model, answer, login, vault
 
-from ansible_collections.confidential.azure_skr.plugins.module_utils.azure import access
-from ansible_collections.confidential.azure_skr.plugins.module_utils.azure.clients import Connection
+from ansible_collections.confidential.azure_skr.plugins.module_utils.azure import access, role_access
+from ansible_collections.confidential.azure_skr.plugins.module_utils.azure.clients import Connection, errors
 from ansible_collections.confidential.azure_skr.plugins.module_utils.policy.failure import SkrFailure
 
 VAULT = vault()["id"]
@@ -32,6 +32,26 @@ def no_waiting(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return slept
 
 
+class _Connection(Connection):
+    """Requests to Resource Manager by path, answered by the stand-in."""
+
+    azure: Azure
+
+    def list(self, path: str, api_version: str, what: str, **query: str) -> Any:
+        assert path.endswith("/providers/Microsoft.Authorization/roleAssignments") and query == {"filter": "atScope()"}
+        return iter(list(self.azure.assignments))
+
+    def put(self, path: str, api_version: str, body: dict[str, Any], what: str) -> dict[str, Any]:
+        scope, _middle, name = path.partition("/providers/Microsoft.Authorization/roleAssignments/")
+        with errors(what):
+            self.azure.create(scope, name, body)
+        return {}
+
+    def delete(self, path: str, api_version: str, what: str) -> None:
+        scope, _middle, name = path.partition("/providers/Microsoft.Authorization/roleAssignments/")
+        self.azure.delete(scope, name)
+
+
 class Azure:
     """Stand-in of vault and authorization clients."""
 
@@ -40,10 +60,12 @@ class Azure:
         self.assignments: list[dict[str, Any]] = []
         self.writes: list[tuple[str, Any]] = []
         self.refusals: list[Exception] = []
-        self.vaults = self.role_assignments = self
+        self.vaults = self
 
     def connection(self) -> Connection:
-        return Connection(login(), _cache={"azure-mgmt-keyvault": self, "azure-mgmt-authorization": self})
+        made = _Connection(login(), _cache={"azure-mgmt-keyvault": self})
+        made.azure = self
+        return made
 
     def get(self, group: str, name: str) -> Model:
         return Model(vault(enableRbacAuthorization=self.rbac, accessPolicies=[dict(one) for one in self.policies]))
@@ -59,14 +81,10 @@ class Azure:
         if operation == "add":
             self.policies += entries
 
-    def assign(self, principal: str, scope: str = VAULT, role: str = access.ROLE_ID, name: str = "x") -> None:
+    def assign(self, principal: str, scope: str = VAULT, role: str = role_access.ROLE_ID, name: str = "x") -> None:
         definition = f"/providers/Microsoft.Authorization/roleDefinitions/{role.upper()}"
         inner = {"principalId": principal, "roleDefinitionId": definition, "scope": scope}
         self.assignments.append({"name": name, "properties": inner})
-
-    def list_for_scope(self, scope: str, filter: str) -> list[Model]:  # noqa: A002 - the SDK's name
-        assert filter == "atScope()"
-        return [Model(one) for one in self.assignments]
 
     def create(self, scope: str, name: str, body: Any, **options: Any) -> None:
         self.writes.append(("assign", (scope, name, body["properties"])))
@@ -195,7 +213,7 @@ def test_other_refusal_is_told_at_once(no_waiting: list[float]) -> None:
     azure.refusals = [answer(403, "AuthorizationFailed", "roleAssignments/write")]
     with pytest.raises(SkrFailure) as caught:
         ensure(azure, ALICE)
-    assert caught.value.reason == "authorization_failed" and access.ROLE in caught.value.message and not no_waiting
+    assert caught.value.reason == "authorization_failed" and role_access.ROLE in caught.value.message and not no_waiting
 
 
 def test_revocation_deletes_every_assignment_at_the_scope() -> None:

@@ -246,7 +246,7 @@ made = clients.connection({OPTIONS!r}, {{}})
 def enter():
     with clients.errors("x"):
         pass
-for call in (lambda: made.credential, lambda: made.compute, lambda: made.vaults, lambda: made.role_assignments,
+for call in (lambda: made.credential, lambda: made.compute, lambda: made.vaults, lambda: made.get('/x', '1', 'x'),
              lambda: made.keys("https://v.vault.azure.net"), enter):
     try:
         call()
@@ -263,7 +263,7 @@ for call in (lambda: made.credential, lambda: made.compute, lambda: made.vaults,
             "azure-identity",
             "azure-mgmt-compute",
             "azure-mgmt-keyvault",
-            "azure-mgmt-authorization",
+            "azure-mgmt-core",
             "azure-keyvault-keys",
             "azure-core",
         )

@@ -109,7 +109,8 @@ class _Machines:
         if isinstance(happens, Exception):
             raise happens
         self.held[name] = self._document(name, f"principal-{name}", '"2"')
-        return type("Poller", (), {"result": lambda _self: None})()
+        held = Model(self.held[name])
+        return type("Poller", (), {"result": lambda _self: held})()
 
 
 def ensure(machines: _Machines, *names: str, check_mode: bool = False) -> dict[str, Any]:

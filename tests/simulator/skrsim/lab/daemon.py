@@ -23,7 +23,7 @@ from ..core.app import build
 from ..core.audit import Audit
 from ..core.faults import Fault
 from ..core.running import Running
-from ..core.world import LocalAssignment, UserIdentity, World
+from ..core.world import LocalAssignment, ScaleSet, UserIdentity, World
 from ..services.arm import seed
 from ..tee.platform import Platform
 from ..vtpm.vm import VirtualTpm
@@ -234,6 +234,7 @@ class Lab:
             "key": self._key,
             "vault": self._vault,
             "hsm_role": self._hsm_role,
+            "resource": self._resource,
         }
 
     def _status(self, _request: dict[str, t.Any]) -> dict[str, t.Any]:
@@ -314,6 +315,23 @@ class Lab:
         operator = next(one for one in self.world.principals.values() if one.name == OPERATOR)
         made = LocalAssignment(self.world.guid(), "/", request["role"], operator.object_id)
         hsm.local_assignments[made.name] = made
+
+    def _resource(self, request: dict[str, t.Any]) -> None:
+        """Make what others would have made: a network interface beside its network, or a scale set."""
+        if request["kind"] == "interface":
+            group = request["id"].partition("/providers/")[0]
+            subnet = f"{group}/providers/Microsoft.Network/virtualNetworks/cvm-network/subnets/default"
+            self.world.resources[request["id"].lower()] = {
+                "id": request["id"], "name": request["id"].rpartition("/")[2], "location": LOCATION, "tags": {},
+                "type": "Microsoft.Network/networkInterfaces",
+                "properties": {"ipConfigurations": [{"name": "a", "properties": {"subnet": {"id": subnet}}}]},
+            }  # fmt: skip
+            return
+        made = ScaleSet(
+            request["name"], self.world.subscription_id, RESOURCE_GROUP, LOCATION, "Standard_DC2as_v5",
+            int(request["capacity"]),
+        )  # fmt: skip
+        self.world.scale_sets[made.id.lower()] = made
 
     def close(self) -> None:
         self.closing.close()
