@@ -227,6 +227,7 @@ class Lab:
             "fault_clear": lambda request: self.world.faults.remove(request.get("id")),
             "clock": lambda request: self.world.clock.advance(float(request.get("seconds", 0))),
             "delays": self._delays,
+            "throttling": lambda request: setattr(self.world, "throttling", bool(request["on"])),
             "vm_reboot": self._reboot,
             "vm_identities": self._identities,
             "identities": self._show_identities,
@@ -317,7 +318,7 @@ class Lab:
         hsm.local_assignments[made.name] = made
 
     def _resource(self, request: dict[str, t.Any]) -> None:
-        """Make what others would have made: a network interface beside its network, or a scale set."""
+        """Make what others would have made: a network interface beside its network, VMs, or a scale set."""
         if request["kind"] == "interface":
             group = request["id"].partition("/providers/")[0]
             subnet = f"{group}/providers/Microsoft.Network/virtualNetworks/cvm-network/subnets/default"
@@ -326,6 +327,10 @@ class Lab:
                 "type": "Microsoft.Network/networkInterfaces",
                 "properties": {"ipConfigurations": [{"name": "a", "properties": {"subnet": {"id": subnet}}}]},
             }  # fmt: skip
+            return
+        if request["kind"] == "vms":  # control plane alone: no guest, no vTPM
+            for number in range(int(request["count"])):
+                seed.vm(self.world, f"{request['prefix']}-{number:04d}", request["group"], LOCATION)
             return
         made = ScaleSet(
             request["name"], self.world.subscription_id, RESOURCE_GROUP, LOCATION, "Standard_DC2as_v5",

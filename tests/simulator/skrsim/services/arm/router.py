@@ -30,6 +30,7 @@ from .role_definitions import RoleDefinitions
 from .scale_sets import ScaleSets
 from .skus import Skus
 from .subscriptions import Subscriptions, cloud_metadata
+from .throttle import Throttle, told
 from .vaults import Vaults
 from .vms import VirtualMachines
 
@@ -46,6 +47,7 @@ class ArmService:
         self.world = world
         self._operations = Operations(world)
         self._deleted = DeletedVaults(world, self._operations)
+        self._throttle = Throttle(world)
         self._hsms = ManagedHsms(world, self._operations)
         identities = Identities(world)
         self.routes: list[Route] = [
@@ -85,7 +87,8 @@ class ArmService:
         principal = self._authenticate(request)  # 1
         call = Call(self.world, request, self.world.principals[principal], {})
         try:
-            response = self._dispatch(call)
+            headers = self._throttle.check(request, principal, self.operation(request))
+            response = told(self._dispatch(call), headers)
         except Refusal as refusal:
             refusal.response.audit.setdefault("principal", principal)
             raise
