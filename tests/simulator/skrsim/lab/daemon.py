@@ -25,6 +25,7 @@ from ..core.faults import Fault
 from ..core.running import Running
 from ..core.world import LocalAssignment, ScaleSet, UserIdentity, World
 from ..services.arm import seed
+from ..services.arm.router import ArmService
 from ..tee.platform import Platform
 from ..vtpm.vm import VirtualTpm
 from . import control, dns, forward, host, inventory, leftovers, netns
@@ -235,6 +236,12 @@ class Lab:
             "key": self._key,
             "vault": self._vault,
             "hsm_role": self._hsm_role,
+            "hsm_activate": lambda request: setattr(self.world.hsms[request["name"].lower()], "activated", True),
+            "vault_delete": self._vault_delete,
+            "principals": lambda request: [
+                self.world.new_managed_identity(f"identity-{number}", "").object_id
+                for number in range(request["count"])
+            ],
             "resource": self._resource,
         }
 
@@ -309,6 +316,11 @@ class Lab:
             if member not in ("sku", "network_acls", "public_network_access"):
                 raise ValueError(f"{member} cannot be changed")
             setattr(vault, member, value)
+
+    def _vault_delete(self, request: dict[str, t.Any]) -> None:
+        """Delete a vault as somebody else would."""
+        arm = next(service for service in self.running.app.services if isinstance(service, ArmService))
+        arm.deleted.delete(self.world, self.world.vaults[request["name"].lower()])
 
     def _hsm_role(self, request: dict[str, t.Any]) -> None:
         """Give the operator a local role, as an administrator of the HSM would by hand."""

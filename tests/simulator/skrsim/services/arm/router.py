@@ -46,7 +46,7 @@ class ArmService:
     def __init__(self, world: World) -> None:
         self.world = world
         self._operations = Operations(world)
-        self._deleted = DeletedVaults(world, self._operations)
+        self.deleted = DeletedVaults(world, self._operations)
         self._throttle = Throttle(world)
         self._hsms = ManagedHsms(world, self._operations)
         identities = Identities(world)
@@ -58,12 +58,12 @@ class ArmService:
             *DiskEncryptionSets(self._operations).routes(),
             *Networks().routes(),
             *Skus().routes(),
-            *Vaults(world, self._operations, self._deleted).routes(),
-            *self._deleted.routes(),
+            *Vaults(world, self._operations, self.deleted).routes(),
+            *self.deleted.routes(),
             *self._hsms.routes(),
             *identities.routes(),
             *Attestation().routes(),
-            *Groups(self._operations, self._deleted, self._hsms, identities).routes(),
+            *Groups(self._operations, self.deleted, self._hsms, identities).routes(),
             *Subscriptions().routes(),
             *self._operations.routes(),
         ]
@@ -80,7 +80,7 @@ class ArmService:
 
     async def handle(self, request: Request) -> Response:
         self._operations.settle()
-        self._deleted.settle()
+        self.deleted.settle()
         self._hsms.settle()
         if _is_metadata(request):
             return self._metadata(request)
