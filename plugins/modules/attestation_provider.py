@@ -176,7 +176,8 @@ def main() -> None:
             tags=options["tags"],
             present=options["state"] == "present",
         )
-        return private_provider.ensure(connection(options), wanted, module.check_mode)
+        with connection(options) as azure:
+            return private_provider.ensure(azure, wanted, module.check_mode)
 
     skin.run(module, run)
 

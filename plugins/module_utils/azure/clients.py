@@ -33,6 +33,7 @@ class Connection:
     ca_path: t.Optional[str] = None
     https_proxy: t.Optional[str] = None
     gate: budget.Gate = dataclasses.field(default_factory=budget.Gate, repr=False)
+    wrote: bool = False  # whether Azure has, or may have, carried out a request that changes something
     _cache: t.Dict[str, t.Any] = dataclasses.field(default_factory=dict, repr=False)
 
     def _transport(self) -> t.Dict[str, t.Any]:
@@ -47,6 +48,41 @@ class Connection:
         if self.https_proxy:
             kwargs["proxies"] = {"https": self.https_proxy, "http": self.https_proxy}
         return kwargs
+
+    def __enter__(self) -> Connection:
+        return self
+
+    def __exit__(self, kind: t.Any, error: t.Any, trace: t.Any) -> None:
+        """A failure tells whether something had been changed before it, by what really went out."""
+        if isinstance(error, SkrFailure):
+            error.changed = error.changed or self.wrote
+
+    def _policies(self, gate: t.Optional[budget.Gate] = None) -> t.List[t.Any]:
+        """Policies for each attempt of a request."""
+        return [policy for policy in (budget.policy(gate) if gate else None, self._witness()) if policy is not None]
+
+    def _witness(self) -> t.Any:
+        """Sees every request that changes something go out, and whether it was refused; no answer counts as done."""
+        from azure.core.exceptions import HttpResponseError
+        from azure.core.pipeline.policies import HTTPPolicy
+
+        connection = self
+
+        class Witness(HTTPPolicy):  # type: ignore[misc]
+            def send(self, request: t.Any) -> t.Any:
+                writes = request.http_request.method not in ("GET", "HEAD")
+                try:
+                    response = self.next.send(request)
+                except HttpResponseError:
+                    raise
+                except Exception:
+                    connection.wrote = connection.wrote or writes
+                    raise
+                if writes and response.http_response.status_code < 400:
+                    connection.wrote = True
+                return response
+
+        return Witness()
 
     def _once(self, name: str, make: t.Callable[[], t.Any]) -> t.Any:
         if name not in self._cache:
@@ -81,7 +117,7 @@ class Connection:
                 self.subscription_id,
                 base_url=cloud.resource_manager,
                 credential_scopes=[cloud.scope],
-                per_retry_policies=[budget.policy(self.gate)],
+                per_retry_policies=self._policies(self.gate),
                 **self._transport(),
             )
 
@@ -110,7 +146,7 @@ class Connection:
                 from azure.keyvault.keys import KeyClient
             except ImportError as error:
                 raise credentials.library_missing("azure-keyvault-keys") from error
-            return KeyClient(vault_uri, self.credential, **self._transport())
+            return KeyClient(vault_uri, self.credential, per_retry_policies=self._policies(), **self._transport())
 
         return self._once(f"keys {vault_uri}", make)
 
@@ -122,7 +158,10 @@ class Connection:
                 from azure.keyvault.administration import KeyVaultAccessControlClient
             except ImportError as error:
                 raise credentials.library_missing("azure-keyvault-administration") from error
-            return KeyVaultAccessControlClient(hsm_uri, self.credential, **self._transport())
+            policies = self._policies()
+            return KeyVaultAccessControlClient(
+                hsm_uri, self.credential, per_retry_policies=policies, **self._transport()
+            )
 
         return self._once(f"local roles {hsm_uri}", make)
 
@@ -226,7 +265,7 @@ class Connection:
             policies.UserAgentPolicy(transport.pop("user_agent")),
             policies.ProxyPolicy(transport.pop("proxies", None)),
             policies.RetryPolicy(),
-            budget.policy(self.gate if scope == "" else budget.Gate()),
+            *self._policies(self.gate if scope == "" else budget.Gate()),
         ]
         if scope is not None:
             chain.append(ARMChallengeAuthenticationPolicy(self.credential, scope or self.login.cloud.scope))
@@ -272,14 +311,12 @@ def errors(what: str) -> t.Iterator[None]:
         raise _authentication(what, error) from error
     except exceptions.IncompleteReadError as error:
         raise SkrFailure("network_unreachable", f"{what}: the connection broke off within the answer.") from error
+    except exceptions.DecodeError as error:
+        raise _cut_off(what, error) from error
     except exceptions.HttpResponseError as error:
         raise refusal(what, error) from error
     except json.JSONDecodeError as error:
-        raise SkrFailure(
-            "service_error",
-            f"{what}: the answer is not JSON, as if a proxy or portal had answered in the service's place.",
-            {"error": type(error).__name__},
-        ) from error
+        raise _cut_off(what, error) from error
     except (exceptions.ServiceRequestError, exceptions.ServiceResponseError) as error:
         text = str(error)
         if "certificate verify failed" in text.lower():
@@ -289,6 +326,14 @@ def errors(what: str) -> t.Iterator[None]:
         raise SkrFailure(
             "network_unreachable", f"{what} cannot be reached.", {"error": type(error).__name__}
         ) from error
+
+
+def _cut_off(what: str, error: Exception) -> SkrFailure:
+    return SkrFailure(
+        "service_error",
+        f"{what}: the answer is not JSON, as if it had been cut off, or a proxy had answered in the service's place.",
+        {"error": type(error).__name__},
+    )
 
 
 def _authentication(what: str, error: t.Any) -> SkrFailure:
@@ -339,6 +384,7 @@ def refusal(what: str, error: t.Any) -> SkrFailure:
         facts.update({name: value for name, value in decoded.facts.items() if name not in facts})
     if reason is None:
         reason = {
+            401: "authentication_failed",
             404: "resource_not_found",
             409: "conflict",
             412: "conflict",

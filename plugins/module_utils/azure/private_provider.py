@@ -58,14 +58,10 @@ def ensure(connection: Connection, wanted: Wanted, check_mode: bool) -> t.Dict[s
         found = write(path, API_VERSION, t.cast(t.Dict[str, t.Any], plan.body), what)
     result = plan.result()
     shown = describe(found) if found and not (check_mode and plan.changed) else plan.after
-    try:
-        if found is not None and wanted.policies:
-            _policies(connection, wanted, describe(found), signing, check_mode, result)
-        elif wanted.policies:  # check mode, before the provider is there
-            result["diff"]["after"]["policies"] = {kind: policies.plain(text) for kind, text in wanted.policies.items()}
-    except SkrFailure as failure:
-        failure.changed = failure.changed or (result["changed"] and not check_mode)
-        raise
+    if found is not None and wanted.policies:
+        _policies(connection, wanted, describe(found), signing, check_mode, result)
+    elif wanted.policies:  # check mode, before the provider is there
+        result["diff"]["after"]["policies"] = {kind: policies.plain(text) for kind, text in wanted.policies.items()}
     return {**result, "provider": shown, "authority": shown.get("authority")}
 
 
