@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Microsoft.Attestation: the shared attestation provider of each region."""
+"""Microsoft.Attestation: the shared attestation provider of each region. Private ones: ``attestation_providers``."""
 
 from __future__ import annotations
 

@@ -45,6 +45,15 @@ MODELS: dict[str, frozenset[str]] = {
         # azure-mgmt-msi
         "Identity": "id location name properties systemData tags type",
         "IdentityProperties": "clientId isolationScope principalId tenantId",
+        # Microsoft.Attestation (azure-rest-api-specs, Attestation.Management, 2021-06-01)
+        "AttestationServiceCreationParams": "location properties tags",
+        "AttestationServiceCreationSpecificParams": (
+            "policySigningCertificates publicNetworkAccess tpmAttestationAuthentication"
+        ),
+        "AttestationServicePatchParams": "properties tags",
+        "AttestationServicePatchSpecificParams": "publicNetworkAccess tpmAttestationAuthentication",
+        "JsonWebKeySet": "keys",
+        "JsonWebKey": "alg crv d dp dq e k kid kty n p q qi use x x5c y",
         # azure-mgmt-resource
         "ResourceGroup": "id location managedBy name properties tags type",
     }.items()

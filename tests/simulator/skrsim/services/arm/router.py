@@ -16,6 +16,7 @@ from ...core.world import World
 from ..entra import TokenError
 from . import versions
 from .attestation import Attestation
+from .attestation_providers import AttestationProviders
 from .call import Call, Route
 from .deleted_vaults import DeletedVaults
 from .errors import refuse
@@ -50,6 +51,7 @@ class ArmService:
             *self._deleted.routes(),
             *identities.routes(),
             *Attestation().routes(),
+            *AttestationProviders().routes(),
             *Groups(self._operations, self._deleted, identities).routes(),
             *Subscriptions().routes(),
             *self._operations.routes(),

@@ -7,7 +7,7 @@ import re
 import typing as t
 
 from ...core.messages import Response
-from . import identities, roles, vaults, versions, vms
+from . import attestation_providers, identities, roles, vaults, versions, vms
 from .call import Call, Route, route
 from .errors import refuse
 
@@ -100,6 +100,7 @@ class Subscriptions:
             raise refuse(400, "InvalidFilterInQueryString", f"Invalid $filter '{text}' specified in the query string.")
         documents = [
             *(vaults.document(vault) for vault in call.world.vaults.values()),
+            *(attestation_providers.document(one) for one in call.world.attestation_providers.values()),
             *(vms.document(call.world, vm) for vm in call.world.vms.values()),
             *(
                 {"id": one.id, "name": one.name, "type": identities.KIND, "location": one.location}

@@ -9,11 +9,11 @@ import typing as t
 
 from ...core.faults import Fault
 from ...core.messages import Refusal, Request, Response
-from ...core.world import World
+from ...core.world import AttestationProvider, World
 from ..arm.attestation import REGIONS
-from . import eventlog, snp, tpm
+from . import eventlog, policies, rules, snp, tpm
 from . import token as tokens
-from .errors import invalid, policy_denied
+from .errors import invalid, limit, policy_denied
 from .request import GuestRequest, decode, snp_proof, unbase64
 
 GUEST_VERSIONS = ("2020-10-01", "2025-06-01")
@@ -40,11 +40,15 @@ class MaaService:
     def __init__(self, world: World) -> None:
         self.world = world
         self.keys = tokens.Keys()
-        self.custom: set[str] = set()  # hosts of private providers, with the default policy that wants secure boot
+        self._policies = policies.Policies(world, self.keys)
+
+    def _provider(self, host: str) -> AttestationProvider | None:
+        """The private provider of a host; None for the shared ones."""
+        return next((one for one in self.world.attestation_providers.values() if one.host == host), None)
 
     def serves(self, host: str) -> bool:
         found = HOST.fullmatch(host)
-        if host in self.custom:
+        if self._provider(host):
             return True
         return bool(found and found["name"] == f"shared{found['code']}" and found["code"] in REGIONS.values())
 
@@ -57,7 +61,7 @@ class MaaService:
             "/certs": "certs",
             "/.well-known/openid-configuration": "discovery",
         }
-        return names.get(path, "unknown")
+        return names.get(path) or policies.operation(request) or "unknown"
 
     async def handle(self, request: Request) -> Response:
         issuer = f"https://{request.host}"
@@ -69,6 +73,9 @@ class MaaService:
             response = Response.of({"keys": [key.entry() for key in keys]})
             response.headers["Content-Type"] = "application/jwk+json"
             return response
+        if operation.startswith("policy_"):
+            provider = self._provider(request.host)
+            return await asyncio.to_thread(self._policies.handle, operation, request, provider)
         if operation not in ("attest_azureguest", "attest_sevsnpvm") or request.method != "POST":
             raise Refusal(404, {"error": {"code": "NotFound", "message": request.path}}, clause="maa.path")
         versions = GUEST_VERSIONS if operation == "attest_azureguest" else SNP_VERSIONS
@@ -101,12 +108,27 @@ class MaaService:
         if request.isolation == "SevSnp":
             claims |= self._snp(request, ak)
         # 15
-        if action == "policy_denied" or (issuer.removeprefix("https://") in self.custom and not claims["secureboot"]):
+        if action == "policy_denied":
             raise policy_denied("secureboot")
+        self._policy("AzureGuest", issuer, claims)
         token = self._signed(claims, issuer, action)
         if action == "plain_jwt":
             return Response.of({"token": token})
         return Response.of({"token": tokens.seal(token, key, action == "bad_tag")}, clause="maa.attested")
+
+    def _policy(self, kind: str, issuer: str, claims: dict[str, t.Any]) -> None:
+        """Check 15: the policy of a private provider lets these claims through. Its hash becomes a claim."""
+        provider = self._provider(issuer.removeprefix("https://"))
+        if provider is None:
+            return
+        text = policies.text_for(provider, kind)
+        try:
+            permitted = rules.permits(rules.parse(text), claims)
+        except rules.Undecided as error:
+            raise limit(f"The simulator cannot evaluate this attestation policy: {error}.") from None
+        if not permitted:
+            raise policy_denied("authorizationrules")
+        claims["x-ms-policy-hash"] = tokens.policy_hash(text)
 
     def _snp(self, request: GuestRequest, ak: tpm.Public) -> dict[str, t.Any]:
         platform = self.world.services["platform"]
@@ -155,6 +177,7 @@ class MaaService:
             **tokens.base_claims(self.world, issuer),
             **tokens.snp_claims(report, runtime, self._compliant(report)),
         }
+        self._policy("SevSnpVm", issuer, claims)
         if "nonce" in body:
             claims["nonce"] = body["nonce"]
         return Response.of({"token": tokens.sign(claims, self.keys.of(issuer)[0])}, clause="maa.attested")
