@@ -83,7 +83,7 @@ class AttestationProviders:
         if location not in REGIONS:
             message = f"The provided location '{location}' is not available for resource type '{KIND}'."
             raise refuse(400, "LocationNotAvailableForResourceType", message)
-        signers, labels = _signers(properties), tags(body)
+        signers, changes = _signers(properties), {**_settings(properties), "tags": tags(body)}
         found = call.world.attestation_providers.get(identifier.lower())
         if found is None:
             _free(call.world, name, location)
@@ -92,7 +92,7 @@ class AttestationProviders:
         else:
             new = False
             _same(found, location, signers if "policySigningCertificates" in properties else None)
-        changed = _apply(found, {**_settings(properties), "tags": labels})
+        changed = _apply(found, changes)
         return Response.of(document(found), 201 if new else 200, write=new or changed)
 
     def patch(self, call: Call) -> Response:
@@ -101,7 +101,8 @@ class AttestationProviders:
         changes = _settings(known(body.get("properties") or {}, "AttestationServicePatchSpecificParams"))
         if body.get("tags") is not None:
             changes["tags"] = tags(body)
-        return Response.of(document(found), write=_apply(found, changes))
+        changed = _apply(found, changes)
+        return Response.of(document(found), write=changed)
 
     def delete(self, call: Call) -> Response:
         identifier = self._id(call)
