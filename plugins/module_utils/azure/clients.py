@@ -114,15 +114,29 @@ class Connection:
 
     def get(self, path: str, api_version: str, what: str) -> t.Dict[str, t.Any]:
         """One document of Azure Resource Manager for which there is no well-kept SDK; on the same transport and rules."""
-        return self._send("GET", path, api_version, None, what)
+        return t.cast(t.Dict[str, t.Any], self._send("GET", path, api_version, None, what).json())
 
     def put(self, path: str, api_version: str, body: t.Dict[str, t.Any], what: str) -> t.Dict[str, t.Any]:
         """Write one document that way; only for resources whose making is no long-running operation."""
-        return self._send("PUT", path, api_version, body, what)
+        return t.cast(t.Dict[str, t.Any], self._send("PUT", path, api_version, body, what).json())
+
+    def patch(self, path: str, api_version: str, body: t.Dict[str, t.Any], what: str) -> t.Dict[str, t.Any]:
+        """Change members of one document that way."""
+        return t.cast(t.Dict[str, t.Any], self._send("PATCH", path, api_version, body, what).json())
+
+    def delete(self, path: str, api_version: str, what: str) -> None:
+        """Delete one document that way; what is not there is no failure. The service may still be at it afterwards."""
+        self._send("DELETE", path, api_version, None, what, (200, 202, 204))
 
     def _send(
-        self, method: str, path: str, api_version: str, body: t.Optional[t.Dict[str, t.Any]], what: str
-    ) -> t.Dict[str, t.Any]:
+        self,
+        method: str,
+        path: str,
+        api_version: str,
+        body: t.Optional[t.Dict[str, t.Any]],
+        what: str,
+        accepted: t.Tuple[int, ...] = (200, 201),
+    ) -> t.Any:
         client = self._once("resource manager", self._pipeline)
         with errors(what):
             from azure.core.exceptions import HttpResponseError, map_error
@@ -131,28 +145,66 @@ class Connection:
             from azure.mgmt.core.exceptions import ARMErrorFormat
 
             url = f"{self.login.cloud.resource_manager}{path}"
-            response = client.send_request(HttpRequest(method, url, params={"api-version": api_version}, json=body))
-            if response.status_code not in (200, 201):
+            request = HttpRequest(method, url, params={"api-version": api_version}, json=body)
+            response = client.send_request(request, **SAFE_TO_REPEAT)
+            if response.status_code not in accepted:
                 map_error(response.status_code, response, {404: NotFound})
                 raise HttpResponseError(response=response, error_format=ARMErrorFormat)
+            return response
+
+    def attestation(
+        self, method: str, url: str, what: str, api_version: str = "", content: t.Optional[str] = None
+    ) -> t.Dict[str, t.Any]:
+        """One call of an attestation provider's own API; ``content`` goes as plain text. Raises SkrFailure."""
+        client = self._once("attestation", self._attestation_pipeline)
+        with errors(what):
+            from azure.core.exceptions import HttpResponseError
+            from azure.core.rest import HttpRequest
+
+            request = HttpRequest(method, url, params={"api-version": api_version} if api_version else {})
+            if content is not None:
+                headers = {"Content-Type": "text/plain"}
+                request = HttpRequest(
+                    method, url, params={"api-version": api_version}, content=content, headers=headers
+                )
+            response = client.send_request(request, **SAFE_TO_REPEAT)
+            if response.status_code != 200:
+                raise _attestation_refusal(what, HttpResponseError(response=response))
             return t.cast(t.Dict[str, t.Any], response.json())
 
     def _pipeline(self) -> t.Any:
         try:
-            from azure.core.pipeline import policies
             from azure.mgmt.core import ARMPipelineClient
             from azure.mgmt.core.policies import ARMChallengeAuthenticationPolicy
         except ImportError as error:
             raise credentials.library_missing("azure-mgmt-core") from error
+        cloud = self.login.cloud
+        chain, transport = self._chain(ARMChallengeAuthenticationPolicy(self.credential, cloud.scope))
+        return ARMPipelineClient(cloud.resource_manager, policies=chain, **transport)
+
+    def _attestation_pipeline(self) -> t.Any:
+        try:
+            from azure.core import PipelineClient
+            from azure.core.pipeline.policies import BearerTokenCredentialPolicy
+        except ImportError as error:
+            raise credentials.library_missing("azure-core") from error
+        audience = f"https://{self.login.cloud.attestation_suffix}"
+        chain, transport = self._chain(BearerTokenCredentialPolicy(self.credential, f"{audience}/.default"))
+        return PipelineClient(audience, policies=chain, **transport)
+
+    def _chain(self, authentication: t.Any) -> t.Tuple[t.List[t.Any], t.Dict[str, t.Any]]:
+        """The policies of a bare client and what its transport is made with. Redirects are not among them."""
+        from azure.core.pipeline import policies
+
         transport = self._transport()
         chain = [
             policies.RequestIdPolicy(),
             policies.UserAgentPolicy(transport.pop("user_agent")),
             policies.ProxyPolicy(transport.pop("proxies", None)),
             policies.RetryPolicy(),
-            ARMChallengeAuthenticationPolicy(self.credential, self.login.cloud.scope),
+            authentication,
         ]
-        return ARMPipelineClient(self.login.cloud.resource_manager, policies=chain, **transport)
+        return chain, transport
 
     def caller(self) -> t.Dict[str, t.Any]:
         """Claims of the caller's own token: ``oid`` and ``tid`` are what is read of it."""
@@ -236,18 +288,41 @@ def service_code(error: t.Any) -> t.Tuple[str, str, str]:
     return code, inner_code, message
 
 
-def refusal(what: str, error: t.Any) -> SkrFailure:
-    """The failure for an error answer of Resource Manager or Key Vault."""
+def _answered(error: t.Any) -> t.Dict[str, t.Any]:
+    """What an error answer says, as facts."""
     code, inner, message = service_code(error)
-    status = getattr(error, "status_code", None)
     headers = getattr(getattr(error, "response", None), "headers", None) or {}
-    facts = {
-        "status": status,
+    return {
+        "status": getattr(error, "status_code", None),
         "code": code,
         "inner_code": inner,
         "message": message[:500],
         "request_id": headers.get("x-ms-request-id"),
     }
+
+
+def _attestation_refusal(what: str, error: t.Any) -> SkrFailure:
+    """The failure for an error answer of an attestation provider's own API."""
+    code, _inner, message = service_code(error)
+    facts, text = _answered(error), message[:300] or type(error).__name__
+    if facts["status"] in (401, 403):  # the service answers 401 to a caller without the role, too
+        return SkrFailure(
+            "authorization_failed",
+            f"{what}: {text}",
+            facts,
+            "The calling identity may not do this at the attestation provider, or the grant is not effective yet.",
+            "Give it the role Attestation Contributor on the provider (to read alone: Attestation Reader).",
+        )
+    decoded = messages.decode(message, "attestation_policy", facts["status"], [code] if code else [])
+    reason = decoded.reason if decoded else "throttled" if facts["status"] == 429 else "service_error"
+    return SkrFailure(reason, f"{what}: {text}", facts)
+
+
+def refusal(what: str, error: t.Any) -> SkrFailure:
+    """The failure for an error answer of Resource Manager or Key Vault."""
+    code, inner, message = service_code(error)
+    facts = _answered(error)
+    status = facts["status"]
     text = message[:300] or type(error).__name__
     codes = [one for one in (code, inner) if one]
     # The status of a failed long-running operation is that of the last poll: 200, which says nothing.

@@ -2,7 +2,7 @@
 # Copyright (c) 2026, confidential.azure_skr contributors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Azure clouds: where each has its authority, its resource manager and its vaults."""
+"""Azure clouds: where each has its authority, its resource manager, its vaults and its attestation providers."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ class Cloud(t.NamedTuple):
     resource_manager: str
     scope: str
     vault_suffix: str
+    attestation_suffix: str  # with https:// before it also the audience of the attestation service's tokens
 
 
 CLOUDS = {
@@ -30,6 +31,7 @@ CLOUDS = {
             "https://management.azure.com",
             "https://management.azure.com/.default",
             "vault.azure.net",
+            "attest.azure.net",
         ),
         Cloud(
             "AzureUSGovernment",
@@ -37,6 +39,7 @@ CLOUDS = {
             "https://management.usgovcloudapi.net",
             "https://management.core.usgovcloudapi.net/.default",
             "vault.usgovcloudapi.net",
+            "attest.azure.us",
         ),
         Cloud(
             "AzureChinaCloud",
@@ -44,6 +47,7 @@ CLOUDS = {
             "https://management.chinacloudapi.cn",
             "https://management.chinacloudapi.cn/.default",
             "vault.azure.cn",
+            "attest.azure.cn",
         ),
     )
 }
