@@ -142,10 +142,26 @@ def get(connection: Connection, group: str, name: str) -> t.Optional[t.Dict[str,
         return None
 
 
-def find_all(connection: Connection, group: str) -> t.List[t.Dict[str, t.Any]]:
-    """The private providers of a group, described."""
-    document = connection.get(_path(connection, group), API_VERSION, f"the attestation providers of {group}")
-    return sorted((describe(one) for one in document.get("value") or []), key=lambda one: str(one["name"]))
+def info(connection: Connection, group: str, name: t.Optional[str], types: t.Sequence[str]) -> t.Dict[str, t.Any]:
+    """The private providers of a group, or one of them, with the policies asked for; as the module returns them."""
+    kinds = [attestation_policy.kind_of(kind, "policies") for kind in types]
+    documents: t.List[t.Any]
+    if name is None:
+        what = f"the attestation providers of {group}"
+        documents = connection.get(_path(connection, group), API_VERSION, what).get("value") or []
+    else:
+        documents = [connection.get(_path(connection, group, name), API_VERSION, f"attestation provider {name}")]
+    providers = []
+    for document in sorted(documents, key=lambda one: str(one.get("name"))):
+        provider = describe(document)
+        provider["authority"] = provider["attest_url"]
+        if kinds:
+            texts = attestation_policy.get(attestation_policy.Service(connection, _url(document)), kinds)
+            shown = attestation_policy.describe(texts)
+            provider["policies"] = {kind: {"text": texts[kind], **shown[kind]} for kind in shown}
+        providers.append(provider)
+    authority = providers[0]["authority"] if name is not None else None
+    return {"changed": False, "providers": providers, "authority": authority, "cached": False}
 
 
 def describe(found: t.Mapping[str, t.Any]) -> t.Dict[str, t.Any]:
