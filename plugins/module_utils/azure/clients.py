@@ -314,6 +314,7 @@ def _attestation_refusal(what: str, error: t.Any) -> SkrFailure:
             "Give it the role Attestation Contributor on the provider (to read alone: Attestation Reader).",
         )
     decoded = messages.decode(message, "attestation_policy", facts["status"], [code] if code else [])
+    facts.update(decoded.facts if decoded else {})
     reason = decoded.reason if decoded else "throttled" if facts["status"] == 429 else "service_error"
     return SkrFailure(reason, f"{what}: {text}", facts)
 

@@ -195,7 +195,7 @@ MESSAGES: t.Tuple[Message, ...] = (
         "attestation_policy",
         "attestation_policy_refused",
         "PolicyParsingError: Invalid policy was specified Msg:[Policy Parser Exception Thrown: Offending symbol: '[' Line: '2' ...",
-        r"(?:Offending\s+symbol: '(?P<symbol>[^']*)'\s+Line: '(?P<line>\d+)')?",
+        r"^(?:.*?Offending\s+symbol: '(?P<symbol>[^']*)'\s+Line: '(?P<line>\d+)')?",
         (400,),
         ("PolicyParsingError",),
     ),
