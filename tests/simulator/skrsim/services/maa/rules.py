@@ -247,6 +247,6 @@ def _compare(found: t.Any, operator: str, wanted: t.Any) -> bool:
     """Values of different kinds are never equal, and only integers are ordered."""
     if type(found) is not type(wanted):
         return operator == "!="
-    if operator not in ("==", "!=") and type(found) is not int:
+    if operator not in ("==", "!=") and (isinstance(found, bool) or not isinstance(found, int)):
         return False
     return _COMPARE[operator](found, wanted)
