@@ -177,27 +177,24 @@ class Connection:
         """Change one document that way."""
         return self._send("PATCH", path, api_version, body, what)
 
-    def data(
-        self,
-        scope: t.Optional[str],
-        method: str,
-        url: str,
-        api_version: t.Optional[str],
-        text: t.Optional[str],
-        what: str,
+    def attestation(
+        self, method: str, url: str, what: str, api_version: str = "", content: t.Optional[str] = None
     ) -> t.Dict[str, t.Any]:
-        """One request to a data plane that has no well-kept SDK, on the same rules; without ``scope`` nobody signs in."""
-        client = self._once(f"data {scope}", lambda: self._pipeline(scope))
+        """One call of an attestation provider's own API; ``content`` goes as plain text. Raises SkrFailure."""
+        client = self._once("attestation", self._attestation_pipeline)
         with errors(what):
             from azure.core.exceptions import HttpResponseError
             from azure.core.rest import HttpRequest
 
-            parameters = {"api-version": api_version} if api_version else None
-            headers = {"Content-Type": "text/plain"} if text is not None else None
-            request = HttpRequest(method, url, params=parameters, content=text, headers=headers)
+            request = HttpRequest(method, url, params={"api-version": api_version} if api_version else {})
+            if content is not None:
+                headers = {"Content-Type": "text/plain"}
+                request = HttpRequest(
+                    method, url, params={"api-version": api_version}, content=content, headers=headers
+                )
             response = client.send_request(request, **SAFE_TO_REPEAT)
             if response.status_code != 200:
-                raise HttpResponseError(response=response)
+                raise _attestation_refusal(what, HttpResponseError(response=response))
             return t.cast(t.Dict[str, t.Any], response.json())
 
     def delete(self, path: str, api_version: str, what: str) -> None:
@@ -251,25 +248,42 @@ class Connection:
                 return {}
             return t.cast(t.Dict[str, t.Any], response.json())
 
-    def _pipeline(self, scope: t.Optional[str] = "") -> t.Any:
-        """The policies of the generated clients without their models; ``scope`` None: without signing in."""
+    def _pipeline(self) -> t.Any:
         try:
-            from azure.core.pipeline import policies
             from azure.mgmt.core import ARMPipelineClient
             from azure.mgmt.core.policies import ARMChallengeAuthenticationPolicy
         except ImportError as error:
             raise credentials.library_missing("azure-mgmt-core") from error
+        cloud = self.login.cloud
+        chain, transport = self._chain(ARMChallengeAuthenticationPolicy(self.credential, cloud.scope), self.gate)
+        return ARMPipelineClient(cloud.resource_manager, policies=chain, **transport)
+
+    def _attestation_pipeline(self) -> t.Any:
+        try:
+            from azure.core import PipelineClient
+            from azure.core.pipeline.policies import BearerTokenCredentialPolicy
+        except ImportError as error:
+            raise credentials.library_missing("azure-core") from error
+        audience = f"https://{self.login.cloud.attestation_suffix}"
+        chain, transport = self._chain(BearerTokenCredentialPolicy(self.credential, f"{audience}/.default"))
+        return PipelineClient(audience, policies=chain, **transport)
+
+    def _chain(
+        self, authentication: t.Any, gate: t.Optional[budget.Gate] = None
+    ) -> t.Tuple[t.List[t.Any], t.Dict[str, t.Any]]:
+        """The policies of a bare client and what its transport is made with. Redirects are not among them."""
+        from azure.core.pipeline import policies
+
         transport = self._transport()
         chain = [
             policies.RequestIdPolicy(),
             policies.UserAgentPolicy(transport.pop("user_agent")),
             policies.ProxyPolicy(transport.pop("proxies", None)),
             policies.RetryPolicy(),
-            *self._policies(self.gate if scope == "" else budget.Gate()),
+            *self._policies(gate),
+            authentication,
         ]
-        if scope is not None:
-            chain.append(ARMChallengeAuthenticationPolicy(self.credential, scope or self.login.cloud.scope))
-        return ARMPipelineClient(self.login.cloud.resource_manager, policies=chain, **transport)
+        return chain, transport
 
     def caller(self) -> t.Dict[str, t.Any]:
         """Claims of the caller's own token: ``oid`` and ``tid`` are what is read of it."""
@@ -359,13 +373,12 @@ def service_code(error: t.Any) -> t.Tuple[str, str, str]:
     return code, inner_code, message
 
 
-def refusal(what: str, error: t.Any) -> SkrFailure:
-    """The failure for an error answer of Resource Manager or Key Vault."""
+def _answered(error: t.Any) -> t.Dict[str, t.Any]:
+    """What an error answer says, as facts."""
     code, inner, message = service_code(error)
-    status = getattr(error, "status_code", None)
     headers = getattr(getattr(error, "response", None), "headers", None) or {}
-    facts = {
-        "status": status,
+    facts: t.Dict[str, t.Any] = {
+        "status": getattr(error, "status_code", None),
         "code": code,
         "inner_code": inner,
         "message": message[:500],
@@ -373,6 +386,32 @@ def refusal(what: str, error: t.Any) -> SkrFailure:
     }
     if str(headers.get("Retry-After", "")).isdigit():
         facts["retry_after"] = int(headers["Retry-After"])
+    return facts
+
+
+def _attestation_refusal(what: str, error: t.Any) -> SkrFailure:
+    """The failure for an error answer of an attestation provider's own API."""
+    code, _inner, message = service_code(error)
+    facts, text = _answered(error), message[:300] or type(error).__name__
+    if facts["status"] in (401, 403):  # the service answers 401 to a caller without the role, too
+        return SkrFailure(
+            "authorization_failed",
+            f"{what}: {text}",
+            facts,
+            "The calling identity may not do this at the attestation provider, or the grant is not effective yet.",
+            "Give it the role Attestation Contributor on the provider (to read alone: Attestation Reader).",
+        )
+    decoded = messages.decode(message, "attestation_policy", facts["status"], [code] if code else [])
+    facts.update(decoded.facts if decoded else {})
+    reason = decoded.reason if decoded else "throttled" if facts["status"] == 429 else "service_error"
+    return SkrFailure(reason, f"{what}: {text}", facts)
+
+
+def refusal(what: str, error: t.Any) -> SkrFailure:
+    """The failure for an error answer of Resource Manager or Key Vault."""
+    code, inner, message = service_code(error)
+    facts = _answered(error)
+    status = facts["status"]
     text = message[:300] or type(error).__name__
     codes = [one for one in (code, inner) if one]
     # The status of a failed long-running operation is that of the last poll: 200, which says nothing.

@@ -2,7 +2,7 @@
 # Copyright (c) 2026, confidential.azure_skr contributors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Azure clouds: where each has its authority, its resource manager, its vaults and its managed HSMs."""
+"""Azure clouds: where each has its authority, its resource manager, and the services with names of their own."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ class Cloud(t.NamedTuple):
     scope: str
     vault_suffix: str
     hsm_suffix: str
+    attestation_suffix: str  # with https:// before it also the audience of the attestation service's tokens
 
 
 CLOUDS = {
@@ -32,6 +33,7 @@ CLOUDS = {
             "https://management.azure.com/.default",
             "vault.azure.net",
             "managedhsm.azure.net",
+            "attest.azure.net",
         ),
         Cloud(
             "AzureUSGovernment",
@@ -40,6 +42,7 @@ CLOUDS = {
             "https://management.core.usgovcloudapi.net/.default",
             "vault.usgovcloudapi.net",
             "managedhsm.usgovcloudapi.net",
+            "attest.azure.us",
         ),
         Cloud(
             "AzureChinaCloud",
@@ -48,6 +51,7 @@ CLOUDS = {
             "https://management.chinacloudapi.cn/.default",
             "vault.azure.cn",
             "managedhsm.azure.cn",
+            "attest.azure.cn",
         ),
     )
 }
