@@ -148,6 +148,33 @@ class Connection:
         """Write one document that way; only for resources whose making is no long-running operation."""
         return self._send("PUT", path, api_version, body, what)
 
+    def patch(self, path: str, api_version: str, body: t.Dict[str, t.Any], what: str) -> t.Dict[str, t.Any]:
+        """Change one document that way."""
+        return self._send("PATCH", path, api_version, body, what)
+
+    def data(
+        self,
+        scope: t.Optional[str],
+        method: str,
+        url: str,
+        api_version: t.Optional[str],
+        text: t.Optional[str],
+        what: str,
+    ) -> t.Dict[str, t.Any]:
+        """One request to a data plane that has no well-kept SDK, on the same rules; without ``scope`` nobody signs in."""
+        client = self._once(f"data {scope}", lambda: self._pipeline(scope))
+        with errors(what):
+            from azure.core.exceptions import HttpResponseError
+            from azure.core.rest import HttpRequest
+
+            parameters = {"api-version": api_version} if api_version else None
+            headers = {"Content-Type": "text/plain"} if text is not None else None
+            request = HttpRequest(method, url, params=parameters, content=text, headers=headers)
+            response = client.send_request(request, **SAFE_TO_REPEAT)
+            if response.status_code != 200:
+                raise HttpResponseError(response=response)
+            return t.cast(t.Dict[str, t.Any], response.json())
+
     def delete(self, path: str, api_version: str, what: str) -> None:
         """Delete one document that way; what is not there counts as deleted."""
         self._send("DELETE", path, api_version, None, what)
@@ -191,14 +218,16 @@ class Connection:
             url = path if path.startswith("https://") else f"{self.login.cloud.resource_manager}{path}"
             parameters = {"api-version": api_version, **(query or {})} if api_version else None
             response = client.send_request(HttpRequest(method, url, params=parameters, json=body), **SAFE_TO_REPEAT)
-            if response.status_code == 204:
-                return {}
-            if response.status_code not in (200, 201):
+            gone = method == "DELETE" and response.status_code in (204, 404)
+            if response.status_code not in (200, 201) and not gone:
                 map_error(response.status_code, response, {404: NotFound})
                 raise HttpResponseError(response=response, error_format=ARMErrorFormat)
+            if method == "DELETE":  # some services answer with what is gone, others with nothing
+                return {}
             return t.cast(t.Dict[str, t.Any], response.json())
 
-    def _pipeline(self) -> t.Any:
+    def _pipeline(self, scope: t.Optional[str] = "") -> t.Any:
+        """The policies of the generated clients without their models; ``scope`` None: without signing in."""
         try:
             from azure.core.pipeline import policies
             from azure.mgmt.core import ARMPipelineClient
@@ -211,9 +240,10 @@ class Connection:
             policies.UserAgentPolicy(kwargs.pop("user_agent"), user_agent_use_env=kwargs.pop("user_agent_use_env")),
             policies.ProxyPolicy(kwargs.pop("proxies", None)),
             policies.RetryPolicy(),
-            budget.policy(self.gate),
-            ARMChallengeAuthenticationPolicy(self.credential, self.login.cloud.scope),
+            budget.policy(self.gate if scope == "" else budget.Gate()),
         ]
+        if scope is not None:
+            chain.append(ARMChallengeAuthenticationPolicy(self.credential, scope or self.login.cloud.scope))
         return ARMPipelineClient(self.login.cloud.resource_manager, policies=chain, **kwargs)
 
     def caller(self) -> t.Dict[str, t.Any]:

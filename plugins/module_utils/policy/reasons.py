@@ -300,6 +300,18 @@ REASONS: t.Dict[str, Reason] = {
         "The attestation provider's own policy denies this VM.",
         "Check secure boot and the provider's policy.",
     ),
+    "attestation_policy_refused": Reason(
+        "The attestation service did not take the attestation policy: its grammar, its type, or its signer.",
+        "Read the service's own text; compare with Microsoft's page on authoring attestation policies.",
+    ),
+    "attestation_policy_unsigned": Reason(
+        "A provider of the Isolated trust model takes only policies that one of its policy signers has signed.",
+        "Give policy_signing_key and policy_signing_certificate of one of its signers.",
+    ),
+    "attestation_provider_fixed": Reason(
+        "Region and trust model of an attestation provider are fixed when it is made.",
+        "Leave the option out, or make another provider; keys whose policy names the old one have to be changed then.",
+    ),
     "attestation_unavailable": Reason(
         "The attestation service did not answer properly, also on repetition.", "Run again later."
     ),

@@ -256,6 +256,7 @@ class World:
     tenant_id: str
     subscription_id: str
     delays: Delays = dataclasses.field(default_factory=Delays)
+    throttling: bool = False  # whether Resource Manager and vaults count requests
     resource_groups: dict[str, dict[str, t.Any]] = dataclasses.field(default_factory=dict)  # lower name
     principals: dict[str, Principal] = dataclasses.field(default_factory=dict)  # object id
     user_identities: dict[str, UserIdentity] = dataclasses.field(default_factory=dict)  # lower ARM id

@@ -25,6 +25,7 @@ from ..core.faults import Fault
 from ..core.running import Running
 from ..core.world import LocalAssignment, ScaleSet, UserIdentity, World
 from ..services.arm import seed
+from ..services.arm.router import ArmService
 from ..tee.platform import Platform
 from ..vtpm.vm import VirtualTpm
 from . import control, dns, forward, host, inventory, leftovers, netns
@@ -227,6 +228,7 @@ class Lab:
             "fault_clear": lambda request: self.world.faults.remove(request.get("id")),
             "clock": lambda request: self.world.clock.advance(float(request.get("seconds", 0))),
             "delays": self._delays,
+            "throttling": lambda request: setattr(self.world, "throttling", bool(request["on"])),
             "vm_reboot": self._reboot,
             "vm_identities": self._identities,
             "identities": self._show_identities,
@@ -234,6 +236,12 @@ class Lab:
             "key": self._key,
             "vault": self._vault,
             "hsm_role": self._hsm_role,
+            "hsm_activate": lambda request: setattr(self.world.hsms[request["name"].lower()], "activated", True),
+            "vault_delete": self._vault_delete,
+            "principals": lambda request: [
+                self.world.new_managed_identity(f"identity-{number}", "").object_id
+                for number in range(request["count"])
+            ],
             "resource": self._resource,
         }
 
@@ -309,6 +317,11 @@ class Lab:
                 raise ValueError(f"{member} cannot be changed")
             setattr(vault, member, value)
 
+    def _vault_delete(self, request: dict[str, t.Any]) -> None:
+        """Delete a vault as somebody else would."""
+        arm = next(service for service in self.running.app.services if isinstance(service, ArmService))
+        arm.deleted.delete(self.world, self.world.vaults[request["name"].lower()])
+
     def _hsm_role(self, request: dict[str, t.Any]) -> None:
         """Give the operator a local role, as an administrator of the HSM would by hand."""
         hsm = self.world.hsms[request["name"].lower()]
@@ -317,7 +330,7 @@ class Lab:
         hsm.local_assignments[made.name] = made
 
     def _resource(self, request: dict[str, t.Any]) -> None:
-        """Make what others would have made: a network interface beside its network, or a scale set."""
+        """Make what others would have made: a network interface beside its network, VMs, or a scale set."""
         if request["kind"] == "interface":
             group = request["id"].partition("/providers/")[0]
             subnet = f"{group}/providers/Microsoft.Network/virtualNetworks/cvm-network/subnets/default"
@@ -326,6 +339,10 @@ class Lab:
                 "type": "Microsoft.Network/networkInterfaces",
                 "properties": {"ipConfigurations": [{"name": "a", "properties": {"subnet": {"id": subnet}}}]},
             }  # fmt: skip
+            return
+        if request["kind"] == "vms":  # control plane alone: no guest, no vTPM
+            for number in range(int(request["count"])):
+                seed.vm(self.world, f"{request['prefix']}-{number:04d}", request["group"], LOCATION)
             return
         made = ScaleSet(
             request["name"], self.world.subscription_id, RESOURCE_GROUP, LOCATION, "Standard_DC2as_v5",

@@ -120,6 +120,12 @@ MODELS: dict[str, frozenset[str]] = {
         # azure-mgmt-msi
         "Identity": "id location name properties systemData tags type",
         "IdentityProperties": "clientId isolationScope principalId tenantId",
+        # azure-mgmt-attestation is not among the requirements; members of its documentation
+        "AttestationServiceCreationParams": "location properties tags",
+        "AttestationServiceCreationSpecificParams": "policySigningCertificates publicNetworkAccess",
+        "AttestationServicePatchParams": "properties tags",
+        "JsonWebKeySet": "keys",
+        "JsonWebKey": "alg crv d dp dq e k kid kty n p q qi use x x5c y",
         # azure-mgmt-network is not among the requirements; members of its documentation
         "VirtualNetwork": "etag id location name properties tags type",
         "VirtualNetworkProperties": "addressSpace dhcpOptions provisioningState resourceGuid subnets",

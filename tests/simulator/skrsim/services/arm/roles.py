@@ -119,6 +119,22 @@ ROLES = {
             ),
         ),
         Role(
+            "Attestation Contributor",
+            "bbf86eb8-f7b4-4cce-96e4-18cddf81d86e",
+            tuple(
+                f"Microsoft.Attestation/attestationProviders/attestation/{verb}" for verb in ("read", "write", "delete")
+            )
+            + ("Microsoft.Attestation/attestationProviders/read",),
+        ),
+        Role(
+            "Attestation Reader",
+            "fd1bd22b-8476-40bc-a0bc-69b95687b9f3",
+            (
+                "Microsoft.Attestation/attestationProviders/attestation/read",
+                "Microsoft.Attestation/attestationProviders/read",
+            ),
+        ),
+        Role(
             "Managed HSM contributor",
             "18500a29-7fe2-46b2-a342-b16a415e101d",
             (

@@ -30,6 +30,7 @@ from .role_definitions import RoleDefinitions
 from .scale_sets import ScaleSets
 from .skus import Skus
 from .subscriptions import Subscriptions, cloud_metadata
+from .throttle import Throttle, told
 from .vaults import Vaults
 from .vms import VirtualMachines
 
@@ -45,7 +46,8 @@ class ArmService:
     def __init__(self, world: World) -> None:
         self.world = world
         self._operations = Operations(world)
-        self._deleted = DeletedVaults(world, self._operations)
+        self.deleted = DeletedVaults(world, self._operations)
+        self._throttle = Throttle(world)
         self._hsms = ManagedHsms(world, self._operations)
         identities = Identities(world)
         self.routes: list[Route] = [
@@ -56,12 +58,12 @@ class ArmService:
             *DiskEncryptionSets(self._operations).routes(),
             *Networks().routes(),
             *Skus().routes(),
-            *Vaults(world, self._operations, self._deleted).routes(),
-            *self._deleted.routes(),
+            *Vaults(world, self._operations, self.deleted).routes(),
+            *self.deleted.routes(),
             *self._hsms.routes(),
             *identities.routes(),
             *Attestation().routes(),
-            *Groups(self._operations, self._deleted, self._hsms, identities).routes(),
+            *Groups(self._operations, self.deleted, self._hsms, identities).routes(),
             *Subscriptions().routes(),
             *self._operations.routes(),
         ]
@@ -78,14 +80,15 @@ class ArmService:
 
     async def handle(self, request: Request) -> Response:
         self._operations.settle()
-        self._deleted.settle()
+        self.deleted.settle()
         self._hsms.settle()
         if _is_metadata(request):
             return self._metadata(request)
         principal = self._authenticate(request)  # 1
         call = Call(self.world, request, self.world.principals[principal], {})
         try:
-            response = self._dispatch(call)
+            headers = self._throttle.check(request, principal, self.operation(request))
+            response = told(self._dispatch(call), headers)
         except Refusal as refusal:
             refusal.response.audit.setdefault("principal", principal)
             raise

@@ -69,12 +69,17 @@ HSM_ROUTES = (
 SINCE_7_3 = frozenset({"key_release", "key_rotate", "rotation_policy_get", "rotation_policy_put"})
 
 
+# Requests of an HSM-protected key in ten seconds and vault (Microsoft's page on Key Vault service limits).
+LIMITS = {"create": 20, "other": 2000}
+
+
 class KeyVaultService:
     name = "keyvault"
 
     def __init__(self, world: World) -> None:
         self.world = world
         self._foreign: LabCA | None = None
+        self._windows: dict[tuple[str, str, int], int] = {}
         world.services["foreign_signing"] = self._foreign_signing
 
     def _foreign_signing(self, action: str) -> t.Any:
@@ -132,12 +137,27 @@ class KeyVaultService:
 
     async def _answer(self, request: Request, vault: Vault) -> Response:
         access.firewall(vault, request)
+        self._throttle(request, vault)
         principal, claims = access.authenticate(self.world, vault, request)
         try:
             return await self._authenticated(request, vault, principal, claims)
         except Refusal as refusal:
             refusal.response.audit.setdefault("principal", principal.object_id)
             raise
+
+    def _throttle(self, request: Request, vault: Vault) -> None:
+        """So many requests in ten seconds; the service promises no Retry-After."""
+        if not self.world.throttling:
+            self._windows.clear()
+            return
+        kind = "create" if self.operation(request) in ("key_create", "key_import", "key_rotate") else "other"
+        window = int(self.world.clock.now() // 10)
+        slot = (vault.slot, kind, window)
+        self._windows[slot] = self._windows.get(slot, 0) + 1
+        # The first request of each pair is a challenge, which counts as well.
+        if self._windows[slot] > LIMITS[kind]:
+            text = "Request was not processed because too many requests were received. Reason: VaultRequestTypeLimitReached"
+            raise refuse(429, "Throttled", text, clause="vault.throttled")
 
     async def _authenticated(
         self, request: Request, vault: Vault, principal: Principal, claims: dict[str, t.Any]

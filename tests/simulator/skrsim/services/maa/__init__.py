@@ -10,8 +10,8 @@ import typing as t
 from ...core.faults import Fault
 from ...core.messages import Refusal, Request, Response
 from ...core.world import World
-from ..arm.attestation import REGIONS
-from . import eventlog, snp, tpm
+from ..arm.attestation import KIND, REGIONS
+from . import eventlog, policies, snp, tpm
 from . import token as tokens
 from .errors import invalid, policy_denied
 from .request import GuestRequest, decode, snp_proof, unbase64
@@ -40,11 +40,14 @@ class MaaService:
     def __init__(self, world: World) -> None:
         self.world = world
         self.keys = tokens.Keys()
-        self.custom: set[str] = set()  # hosts of private providers, with the default policy that wants secure boot
+
+    def _private(self, host: str) -> dict[str, t.Any] | None:
+        """The private provider of that name (an ARM resource)."""
+        return next((one for one in self.world.resources.values() if one["type"] == KIND and one["host"] == host), None)
 
     def serves(self, host: str) -> bool:
         found = HOST.fullmatch(host)
-        if host in self.custom:
+        if self._private(host) is not None:
             return True
         return bool(found and found["name"] == f"shared{found['code']}" and found["code"] in REGIONS.values())
 
@@ -57,6 +60,8 @@ class MaaService:
             "/certs": "certs",
             "/.well-known/openid-configuration": "discovery",
         }
+        if path.startswith("/policies/"):
+            return {"GET": "policy_get", "PUT": "policy_put", "POST": "policy_reset"}.get(request.method, "unknown")
         return names.get(path, "unknown")
 
     async def handle(self, request: Request) -> Response:
@@ -69,6 +74,9 @@ class MaaService:
             response = Response.of({"keys": [key.entry() for key in keys]})
             response.headers["Content-Type"] = "application/jwk+json"
             return response
+        if operation.startswith("policy_"):
+            key = (await asyncio.to_thread(self.keys.of, issuer))[0]
+            return policies.handle(self.world, request, self._private(request.host), operation, key)
         if operation not in ("attest_azureguest", "attest_sevsnpvm") or request.method != "POST":
             raise Refusal(404, {"error": {"code": "NotFound", "message": request.path}}, clause="maa.path")
         versions = GUEST_VERSIONS if operation == "attest_azureguest" else SNP_VERSIONS
@@ -101,8 +109,11 @@ class MaaService:
         if request.isolation == "SevSnp":
             claims |= self._snp(request, ak)
         # 15
-        if action == "policy_denied" or (issuer.removeprefix("https://") in self.custom and not claims["secureboot"]):
-            raise policy_denied("secureboot")
+        private = self._private(issuer.removeprefix("https://"))
+        # The default policy of a private provider wants secure boot; one that was set is read for whether it permits.
+        own = policies.permits(private, "AzureGuest") if private else True
+        if action == "policy_denied" or own is False or (own is None and not claims["secureboot"]):
+            raise policy_denied("secureboot" if own is not False else "authorizationrules")
         token = self._signed(claims, issuer, action)
         if action == "plain_jwt":
             return Response.of({"token": token})
@@ -151,6 +162,9 @@ class MaaService:
         runtime_member = body.get("runtimeData") or {}
         data = unbase64(runtime_member.get("data", ""), "runtimeData.data")
         runtime = snp.runtime(data, report.raw, None)
+        private = self._private(issuer.removeprefix("https://"))
+        if private is not None and policies.permits(private, "SevSnpVm") is False:
+            raise policy_denied("authorizationrules")
         claims = {
             **tokens.base_claims(self.world, issuer),
             **tokens.snp_claims(report, runtime, self._compliant(report)),
