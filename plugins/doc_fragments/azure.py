@@ -130,7 +130,7 @@ notes:
   - E(AZURE_HTTP_USER_AGENT) is appended to the user agent of every request.
 requirements:
   - python >= 3.11
-  - azure-identity >= 1.20
+  - azure-identity >= 1.19
   - azure-keyvault-administration >= 4.5 (local roles of managed HSMs)
   - azure-keyvault-keys >= 4.10
   - azure-mgmt-compute >= 33

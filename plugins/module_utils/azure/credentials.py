@@ -12,6 +12,7 @@ else from where the identity comes from, else from the environment.
 from __future__ import annotations
 
 import dataclasses
+import re
 import sys
 import typing as t
 import warnings
@@ -27,6 +28,7 @@ CLI_CLIENT = "04b07795-8ddb-461a-bbee-02f9e1bf7b46"
 ANY_TENANT = "organizations"
 _OPTIONS, _ENVIRONMENT = "the options", "the environment"
 _PROOFS = ("secret", "x509_certificate_path", "federated_token_file")
+_GUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _CLI_TIMEOUT = 60  # seconds; az may have to start a cold interpreter and refresh a token
 
 
@@ -73,18 +75,19 @@ def resolve(options: t.Mapping[str, t.Any], environ: t.Mapping[str, str]) -> Log
         return given[name] or found.get(name) or env[name]
 
     settings.check_verification(setting("cert_validation_mode"))
-    account = settings.cli_account(environ) if way == "cli" else None
+    subscription = setting("subscription_id")
+    account = settings.cli_account(environ, subscription) if way == "cli" else None
     cloud, authority = _cloud(setting, environ, account)
     common: t.Dict[str, t.Any] = {
         "cloud": cloud,
         "authority": authority,
-        "subscription_id": setting("subscription_id") or (account.subscription_id if account else None),
+        "subscription_id": subscription or (account.subscription_id if account else None),
         "disable_instance_discovery": settings.boolean(
             "disable_instance_discovery", setting("disable_instance_discovery"), True
         ),
     }
     if way == "cli":
-        return Login("cli", tenant=given["tenant"], **common)
+        return Login("cli", tenant=given["tenant"] or (account.tenant if account else None), **common)
     if way == "msi":
         return _managed(given, env, common)
     # An authority of AD FS has no tenants; of a cloud known by its URL alone that is not known yet.
@@ -266,9 +269,8 @@ def credential(login: Login, transport: t.Mapping[str, t.Any]) -> t.Any:
 
 def _made(identity: t.Any, login: Login, transport: t.Dict[str, t.Any]) -> t.Any:
     if login.way == "cli":
-        # az refuses to be given both; a tenant is the more deliberate choice.
-        chosen = {"tenant_id": login.tenant} if login.tenant else {"subscription": login.subscription_id or ""}
-        return identity.AzureCliCredential(process_timeout=_CLI_TIMEOUT, **chosen)
+        # The tenant tells az which account; az refuses to be given a subscription beside it, and vaults name a tenant.
+        return identity.AzureCliCredential(tenant_id=login.tenant or "", process_timeout=_CLI_TIMEOUT)
     if login.way == "msi":
         return _managed_identity(identity, login, transport)
     authority = login.authority or login.cloud.authority
@@ -278,6 +280,9 @@ def _made(identity: t.Any, login: Login, transport: t.Dict[str, t.Any]) -> t.Any
     if not tenant:
         raise _incomplete("client_id", "its source", "tenant")
     common: t.Dict[str, t.Any] = {"authority": authority, **transport}
+    if not _GUID.fullmatch(tenant):
+        # Vaults tell their tenant's id, which the library would take for another tenant than the name given.
+        common["additionally_allowed_tenants"] = ["*"]
     if login.way == "federated":
         with open(str(login.token_file), encoding="utf-8"):
             pass  # the library would say the same only when the first token is wanted, as a failed sign-in

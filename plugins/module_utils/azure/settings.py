@@ -113,21 +113,25 @@ def from_file(profile: str, environ: t.Mapping[str, str]) -> Values:
 
 
 class CliAccount(t.NamedTuple):
-    """The account that the Azure CLI would use: its subscription, tenant and cloud."""
+    """An account that the Azure CLI has: its subscription, tenant and cloud."""
 
     subscription_id: str
     tenant: t.Optional[str]
     cloud: t.Optional[str]
 
 
-def cli_account(environ: t.Mapping[str, str]) -> t.Optional[CliAccount]:
-    """What ``az login`` has left in azureProfile.json; None when nobody is signed in or the file cannot be read."""
+def cli_account(environ: t.Mapping[str, str], subscription: t.Optional[str] = None) -> t.Optional[CliAccount]:
+    """The account of this subscription, else the default one, of those that ``az login`` has left in azureProfile.json.
+
+    None when nobody is signed in or the file cannot be read.
+    """
     folder = environ.get("AZURE_CONFIG_DIR") or os.path.join(home(environ), ".azure")
     try:
         # az writes a byte order mark.
         with open(os.path.join(folder, "azureProfile.json"), encoding="utf-8-sig") as stream:
             found = json.load(stream)["subscriptions"]
-        chosen = next((one for one in found if one.get("isDefault")), found[0])
+        chosen = next((one for one in found if str(one["id"]).lower() == (subscription or "").lower()), None)
+        chosen = chosen or next((one for one in found if one.get("isDefault")), found[0])
         return CliAccount(str(chosen["id"]), text(chosen.get("tenantId")), text(chosen.get("environmentName")))
     except (OSError, ValueError, KeyError, IndexError, TypeError, AttributeError):
         return None

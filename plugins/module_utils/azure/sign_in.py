@@ -43,6 +43,25 @@ NEXT_STEPS: t.Dict[str, str] = {
     "90002": "Check tenant, and cloud_environment: this cloud has no such tenant.",
     "500011": "Check cloud_environment: the tenant does not know this cloud's service.",
 }
+# What the library says before it asks Entra: words in its text -> what that means, and the next step.
+_LIBRARY = {
+    "not configured to acquire tokens for tenant": (
+        "it belongs to another tenant than the identity",
+        "Check the address, or give the tenant it belongs to with the option tenant.",
+    ),
+    "is not well-known": (
+        "Microsoft's list does not have this authority",
+        "Leave disable_instance_discovery out (or AZURE_DISABLE_INSTANCE_DISCOVERY) where the authority is your own.",
+    ),
+    "az login": (
+        "nobody is signed in to the Azure CLI",
+        "Run az login as the user who runs the play.",
+    ),
+    "Azure CLI not found": (
+        "the program az is not on the PATH",
+        "Install the Azure CLI, or choose another auth_source.",
+    ),
+}
 _CODE = re.compile(r"AADSTS(\d+)[^\n\r]*")
 # Managed identity: what azure-identity raises, and what the metadata service answers.
 _NO_IMDS = "no response from the IMDS endpoint"
@@ -85,13 +104,10 @@ def failure(what: str, error: BaseException) -> SkrFailure:
             f"The sign-in service cannot be reached{proxy}.",
             {"error": type(error).__name__},
         )
-    if "az login" in text:
-        return SkrFailure(
-            "authentication_failed",
-            f"The sign-in for {what} failed: nobody is signed in to the Azure CLI.",
-            {"detail": "az login"},
-            next_step="Run az login as the user who runs the play.",
-        )
+    for words, (detail, step) in _LIBRARY.items():
+        if words in text:
+            message = f"The sign-in for {what} failed: {detail}."
+            return SkrFailure("authentication_failed", message, {"detail": detail}, next_step=step)
     return SkrFailure(
         "authentication_failed", f"The sign-in for {what} failed: no detail given.", {"detail": "no detail given"}
     )

@@ -253,8 +253,10 @@ def test_cli_is_the_last_resort(tmp_path: Path) -> None:
     """Its default subscription and that subscription's cloud are taken; nothing is run for it."""
     environ = az(tmp_path, ACCOUNTS)
     found = credentials.resolve({}, environ)
-    assert (found.way, found.subscription_id, found.tenant, found.cloud.name) == ("cli", "two", None, "AzureChinaCloud")
+    assert (found.way, found.subscription_id, found.tenant, found.cloud.name) == ("cli", "two", "t2", "AzureChinaCloud")
     assert credentials.resolve({"subscription_id": "x"}, environ).subscription_id == "x"
+    other = credentials.resolve({"subscription_id": "ONE"}, environ)
+    assert (other.subscription_id, other.tenant, other.cloud.name) == ("ONE", "t1", "AzureCloud")
     assert credentials.resolve({}, environ | {"AZURE_SUBSCRIPTION_ID": "e"}).subscription_id == "e"
     assert credentials.resolve({"cloud_environment": "AzureCloud"}, environ).cloud.name == "AzureCloud"
     elsewhere = environ | {"HOME": "/nowhere", "AZURE_CONFIG_DIR": str(tmp_path / ".azure")}

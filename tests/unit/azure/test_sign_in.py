@@ -14,7 +14,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import NameOID
-from unit.azure.fakes import SUBSCRIPTION, TENANT, login
+from unit.azure.fakes import TENANT, login
 
 from ansible_collections.confidential.azure_skr.plugins.module_utils.azure import clients, credentials, sign_in
 from ansible_collections.confidential.azure_skr.plugins.module_utils.azure.cloud import CLOUDS, Cloud
@@ -82,8 +82,10 @@ class Identity:
             {"tenant_id": TENANT},
         ),
         ({"way": "cli"}, "AzureCliCredential", (), {"tenant_id": TENANT, "process_timeout": 60}),
-        ({"way": "cli", "tenant": None}, "AzureCliCredential", (), {"subscription": SUBSCRIPTION, "process_timeout": 60}),
-        ({"way": "cli", "tenant": None, "subscription_id": None}, "AzureCliCredential", (), {"subscription": ""}),
+        ({"way": "cli", "tenant": None}, "AzureCliCredential", (), {"tenant_id": "", "subscription": "missing"}),
+        # a vault tells its tenant by its id
+        ({}, "ClientSecretCredential", None, {"additionally_allowed_tenants": "missing"}),
+        ({"tenant": "contoso.example"}, "ClientSecretCredential", None, {"additionally_allowed_tenants": ["*"]}),
         ({"way": "msi"}, "ManagedIdentityCredential", (), {"client_id": login().client_id, "identity_config": None}),
         (
             {"way": "msi", "client_id": None, "object_id": "o"},
@@ -213,6 +215,8 @@ def test_entras_codes(text: str, detail: str, word: str) -> None:
         ("no response from the IMDS endpoint. Token request error: (x) Multiple user assigned identities exist", None, "identity_ambiguous"),
         ("no response from the IMDS endpoint. Token request error: (bad_request_102) Required metadata header", None, "imds_error"),
         ("Please run 'az login' to set up an account", None, "authentication_failed"),
+        ("The current credential is not configured to acquire tokens for tenant t. To …", None, "authentication_failed"),
+        ("The authority provided, https://l.example, is not well-known. If …", None, "authentication_failed"),
         ("Something else", None, "authentication_failed"),
     ],
 )  # fmt: skip
