@@ -38,12 +38,13 @@ GUEST_VARIABLES = {
 
 
 def environment() -> dict[str, str]:
-    """What a child process gets: the collection on the path, and no Azure or proxy variable of this machine."""
+    """What a child process gets: the collection on the path, and no Azure, proxy or CA variable of this machine."""
     clean = {
         name: value
         for name, value in os.environ.items()
         if not name.startswith(("AZURE_", "ANSIBLE_", "IDENTITY_", "MSI_", "IMDS_"))
         and name.lower() not in ("http_proxy", "https_proxy", "no_proxy", "all_proxy")
+        and name not in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
     }
     binaries = Path(sys.executable).parent
     return clean | {

@@ -62,7 +62,7 @@ _LIBRARY = {
         "Install the Azure CLI, or choose another auth_source.",
     ),
 }
-_CODE = re.compile(r"AADSTS(\d+)[^\n\r]*")
+_CODE = re.compile(r"(AADSTS|MSIS)(\d+)[^\n\r]*")  # Entra ID's codes, and those of AD FS
 # Managed identity: what azure-identity raises, and what the metadata service answers.
 _NO_IMDS = "no response from the IMDS endpoint"
 _IMDS_ANSWER = re.compile(r"Token request error: ([^\n\r]+)")
@@ -80,9 +80,10 @@ def failure(what: str, error: BaseException) -> SkrFailure:
     if found:
         # The first sentence: what follows are ids and links. Entra's own words name no secret.
         detail = re.split(r"\.(?:\s|$)|\sTrace ID", found.group(0), maxsplit=1)[0].strip().rstrip(".")[:300]
-        facts = {"detail": detail, "code": f"AADSTS{found.group(1)}"}
+        facts = {"detail": detail, "code": found.group(1) + found.group(2)}
         message = f"The sign-in for {what} failed: {detail}."
-        return SkrFailure("authentication_failed", message, facts, next_step=NEXT_STEPS.get(found.group(1)))
+        step = NEXT_STEPS.get(found.group(2)) if found.group(1) == "AADSTS" else None
+        return SkrFailure("authentication_failed", message, facts, next_step=step)
     if "Identity not found" in everything or "No identity has been assigned" in everything:
         return SkrFailure("identity_not_found", f"The sign-in for {what} failed: this machine has no such identity.")
     if "Multiple user assigned identities" in everything:

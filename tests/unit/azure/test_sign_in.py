@@ -194,6 +194,7 @@ def failure(text: str, cause: Exception | None = None) -> SkrFailure:
         ("AADSTS50079: …", "50079", "multi-factor"),
         ("AADSTS53003: Access has been blocked by Conditional Access policies.", "blocked", "Conditional Access"),
         ("AADSTS65001: The user or administrator has not consented.", "consented", "consent"),
+        ("MSIS9623: Received invalid Client credentials.", "Received invalid", "Check tenant"),
         ("AADSTS999999: Something new.\r\nTrace ID: 1\r\nCorrelation ID: 2", "Something new", "Check tenant"),
     ],
 )  # fmt: skip

@@ -64,6 +64,7 @@ class App:
             host=request.host,
             path=request.path,
             vm=request.vm,
+            agent=request.headers.get("user-agent"),
             status=response.status,
             fault=fault.action if fault else facts.pop("fault", None),
             **facts,
