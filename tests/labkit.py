@@ -45,12 +45,13 @@ GUEST_VARIABLES = {
 
 
 def environment() -> dict[str, str]:
-    """What a child process gets: the collection on the path, and no Azure or proxy variable of this machine."""
+    """What a child process gets: the collection on the path, and no Azure, proxy or CA variable of this machine."""
     clean = {
         name: value
         for name, value in os.environ.items()
         if not name.startswith(("AZURE_", "ANSIBLE_", "IDENTITY_", "MSI_", "IMDS_"))
         and name.lower() not in ("http_proxy", "https_proxy", "no_proxy", "all_proxy")
+        and name not in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
     }
     binaries = Path(sys.executable).parent
     return clean | {
@@ -68,6 +69,7 @@ class Lab:
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
+        self.in_process = True  # control-plane modules run within this process, which spares them their imports
         self.plan = Plan.load(directory / "lab.json")
         self.inventory = directory / "inventory.yml"
         group = json.loads(self.inventory.read_text())["all"]["children"]["cvm"]
@@ -133,7 +135,7 @@ class Lab:
                 "accepted_findings", {"satisfied_by_any_tenant": "Tests tell VMs apart by their grants."}
             )
         arguments = {**options, "_ansible_check_mode": check, "_ansible_diff": diff}
-        if name in CONTROL:
+        if name in CONTROL and self.in_process:
             with _within(arguments, pause=1.0) as output, contextlib.suppress(SystemExit):
                 importlib.import_module(f"{MODULES}.{name}").main()
             assert "Traceback" not in output.getvalue(), output.getvalue()

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import sys
 import typing as t
+import warnings
 
-from .policy.failure import SkrFailure
+from .policy.failure import SkrFailure, SkrWarning
 
 if t.TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule
@@ -21,24 +22,30 @@ def run(module: AnsibleModule, function: t.Callable[[], t.Dict[str, t.Any]]) -> 
     A failure that nobody foresaw becomes ``internal_error`` with the place it came from; neither its text
     nor a traceback is shown, because either may quote values that must not be seen.
     """
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", SkrWarning)
+        result = _result(function)
+    told = [str(one.message) for one in caught if isinstance(one.message, SkrWarning)]
+    for warning in dict.fromkeys([*told, *result.pop("warnings", [])]):
+        module.warn(warning)
+    if result.get("failed"):
+        module.fail_json(**result)
+    module.exit_json(**result)
+    raise AssertionError("exit_json ends the process")
+
+
+def _result(function: t.Callable[[], t.Dict[str, t.Any]]) -> t.Dict[str, t.Any]:
     try:
-        result = function()
+        return function()
     except SkrFailure as failure:
-        result = {"failed": True, **failure.as_result()}
+        return {"failed": True, **failure.as_result()}
     except ImportError as error:
         package = error.name or "unknown"
         message = f"The Python package {package} is not installed for {sys.executable}."
         facts = {"package": package, "interpreter": sys.executable}
-        result = {"failed": True, **SkrFailure("library_missing", message, facts).as_result()}
+        return {"failed": True, **SkrFailure("library_missing", message, facts).as_result()}
     except Exception as error:  # the outermost layer: no traceback may reach a user
-        result = {"failed": True, **_unforeseen(error).as_result()}
-    if result.get("failed"):
-        module.fail_json(**result)
-    warnings = result.pop("warnings", [])
-    for warning in warnings:
-        module.warn(warning)
-    module.exit_json(**result)
-    raise AssertionError("exit_json ends the process")
+        return {"failed": True, **_unforeseen(error).as_result()}
 
 
 def _unforeseen(error: BaseException) -> SkrFailure:

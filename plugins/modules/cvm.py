@@ -232,7 +232,8 @@ def main() -> None:
             "options": {part: {"type": "str"} for part in ("id", "publisher", "offer", "sku", "version")},
         },
         "admin_username": {"type": "str", "default": "azureuser"},
-        "ssh_public_keys": {"type": "list", "elements": "str", "default": [], "no_log": False},
+        # Not secret, but somebody may paste the private half.
+        "ssh_public_keys": {"type": "list", "elements": "str", "default": [], "no_log": True},
         "security_encryption_type": {"type": "str", "choices": list(cvm.ENCRYPTION)},
         "secure_boot_enabled": {"type": "bool"},
         "disk_encryption_set_id": {"type": "str"},

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,11 @@ def play(lab: Lab, home: Path, tasks: list[dict[str, Any]], material: str) -> su
     book = home / "book.yml"
     defaults = {"group/confidential.azure_skr.azure": lab.azure()}
     hosts: dict[str, Any] = {"name": "Control", "hosts": "localhost", "connection": "local", "gather_facts": False}
-    hosts |= {"module_defaults": defaults, "tasks": tasks, "vars": {"ansible_pipelining": True}}
+    hosts |= {
+        "module_defaults": defaults,
+        "tasks": tasks,
+        "vars": {"ansible_pipelining": True, "ansible_python_interpreter": sys.executable},
+    }
     book.touch(mode=0o600)
     book.write_text(json.dumps([hosts]))
     environment = labkit.environment() | {

@@ -12,7 +12,9 @@ from .credentials import SOURCES
 
 
 def azure_argument_spec() -> t.Dict[str, t.Any]:
-    """Credentials, cloud, proxy and CA; names as in azure.azcollection."""
+    """Credentials, cloud, proxy and CA; names as in azure.azcollection, which has no default in the spec that would
+    hide an environment variable.
+    """
     return {
         "auth_source": {"type": "str", "choices": list(SOURCES)},
         "profile": {"type": "str"},
@@ -21,7 +23,20 @@ def azure_argument_spec() -> t.Dict[str, t.Any]:
         "client_id": {"type": "str"},
         "secret": {"type": "str", "no_log": True},
         "x509_certificate_path": {"type": "path"},
+        "x509_certificate_password": {"type": "str", "no_log": True},
+        "thumbprint": {"type": "str"},
+        "federated_token_file": {"type": "path", "no_log": False},  # the path alone
+        "ad_user": {"type": "str"},
+        "password": {"type": "str", "no_log": True},
+        "msi_object_id": {"type": "str"},
+        "msi_resource_id": {"type": "str"},
         "cloud_environment": {"type": "str"},
+        "adfs_authority_url": {"type": "str"},
+        "disable_instance_discovery": {"type": "bool"},
+        "cert_validation_mode": {"type": "str", "choices": ["validate", "ignore"]},
+        "api_profile": {"type": "str"},
+        "log_mode": {"type": "str"},
+        "log_path": {"type": "str"},
         "https_proxy": {"type": "str", "no_log": True},  # its URL may hold a password
         "ca_path": {"type": "path"},
     }

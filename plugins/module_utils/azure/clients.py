@@ -14,40 +14,39 @@ import typing as t
 
 from ..policy import messages
 from ..policy.failure import SkrFailure
-from . import budget, credentials
+from . import budget, credentials, sign_in, transport
 
-USER_AGENT = "confidential.azure_skr"
 # Retries of one call that may be repeated safely; a 429 without Retry-After is otherwise not retried on POST and PATCH.
 SAFE_TO_REPEAT = {"retry_on_methods": ["GET", "HEAD", "PUT", "POST", "PATCH", "DELETE"], "retry_total": 5}
 # For calls whose repetition would make something twice.
 ONCE = {"retry_total": 0}
-# Seconds to connect and between two reads; the SDK would wait five minutes for each.
-TIMEOUTS = {"connection_timeout": 20, "read_timeout": 120}
+SUBSCRIPTIONS = "2022-12-01"
 
 
 @dataclasses.dataclass
 class Connection:
     """The caller's access to Azure for one module run. Nothing is imported or asked before it is needed."""
 
-    login: credentials.Login
+    given: credentials.Login
     ca_path: t.Optional[str] = None
     https_proxy: t.Optional[str] = None
     gate: budget.Gate = dataclasses.field(default_factory=budget.Gate, repr=False)
     wrote: bool = False  # whether Azure has, or may have, carried out a request that changes something
     _cache: t.Dict[str, t.Any] = dataclasses.field(default_factory=dict, repr=False)
 
+    @property
+    def login(self) -> credentials.Login:
+        """The login with its cloud; a cloud given by its URL is asked for the rest when this is first read."""
+        if self.given.cloud.known:
+            return self.given
+        from . import cloud_metadata  # here, because it uses this module
+
+        cloud = cloud_metadata.discover(self.given.cloud.name, self._transport())
+        return dataclasses.replace(self.given, cloud=cloud)
+
     def _transport(self) -> t.Dict[str, t.Any]:
-        """One transport for every client: connections are shared, proxy and CA apply to all."""
-        kwargs: t.Dict[str, t.Any] = {"user_agent": USER_AGENT, **TIMEOUTS}
-        if self.ca_path:
-            if not os.access(self.ca_path, os.R_OK):
-                raise SkrFailure(
-                    "invalid_input", f"ca_path is {self.ca_path!r}, wanted a readable PEM file.", {"option": "ca_path"}
-                )
-            kwargs["connection_verify"] = self.ca_path
-        if self.https_proxy:
-            kwargs["proxies"] = {"https": self.https_proxy, "http": self.https_proxy}
-        return kwargs
+        """One transport for every client: proxy and CA apply to all."""
+        return dict(self._once("transport", lambda: transport.keywords(self.ca_path, self.https_proxy)))
 
     def __enter__(self) -> Connection:
         return self
@@ -95,13 +94,28 @@ class Connection:
 
     @property
     def subscription_id(self) -> str:
-        if not self.login.subscription_id:
-            raise SkrFailure(
-                "invalid_input",
-                "subscription_id is not set, wanted the id of an Azure subscription (or AZURE_SUBSCRIPTION_ID).",
-                {"option": "subscription_id"},
-            )
-        return self.login.subscription_id
+        if self.login.subscription_id:
+            return self.login.subscription_id
+        if self.login.way == "msi":
+            return t.cast(str, self._once("subscription", self._only_subscription))
+        raise SkrFailure(
+            "invalid_input",
+            "subscription_id is not set, wanted the id of an Azure subscription (or AZURE_SUBSCRIPTION_ID).",
+            {"option": "subscription_id"},
+        )
+
+    def _only_subscription(self) -> str:
+        """The subscription that the managed identity sees, where that is exactly one: none is chosen by chance."""
+        what = "the subscriptions of the managed identity"
+        found = [str(one["subscriptionId"]) for one in self.list("/subscriptions", SUBSCRIPTIONS, what)]
+        if len(found) == 1:
+            return found[0]
+        seen = f"several ({', '.join(sorted(found)[:10])})" if found else "none"
+        raise SkrFailure(
+            "invalid_input",
+            f"subscription_id is not set (nor AZURE_SUBSCRIPTION_ID), and the managed identity sees {seen}, wanted one.",
+            {"option": "subscription_id", "found": sorted(found)},
+        )
 
     def _management(self, package: str, module: str, name: str) -> t.Any:
         def make() -> t.Any:
@@ -255,8 +269,8 @@ class Connection:
         except ImportError as error:
             raise credentials.library_missing("azure-mgmt-core") from error
         cloud = self.login.cloud
-        chain, transport = self._chain(ARMChallengeAuthenticationPolicy(self.credential, cloud.scope), self.gate)
-        return ARMPipelineClient(cloud.resource_manager, policies=chain, **transport)
+        chain, kwargs = self._chain(ARMChallengeAuthenticationPolicy(self.credential, cloud.scope), self.gate)
+        return ARMPipelineClient(cloud.resource_manager, policies=chain, **kwargs)
 
     def _attestation_pipeline(self) -> t.Any:
         try:
@@ -265,8 +279,8 @@ class Connection:
         except ImportError as error:
             raise credentials.library_missing("azure-core") from error
         audience = f"https://{self.login.cloud.attestation_suffix}"
-        chain, transport = self._chain(BearerTokenCredentialPolicy(self.credential, f"{audience}/.default"))
-        return PipelineClient(audience, policies=chain, **transport)
+        chain, kwargs = self._chain(BearerTokenCredentialPolicy(self.credential, f"{audience}/.default"))
+        return PipelineClient(audience, policies=chain, **kwargs)
 
     def _chain(
         self, authentication: t.Any, gate: t.Optional[budget.Gate] = None
@@ -274,16 +288,16 @@ class Connection:
         """The policies of a bare client and what its transport is made with. Redirects are not among them."""
         from azure.core.pipeline import policies
 
-        transport = self._transport()
+        kwargs = self._transport()
         chain = [
             policies.RequestIdPolicy(),
-            policies.UserAgentPolicy(transport.pop("user_agent")),
-            policies.ProxyPolicy(transport.pop("proxies", None)),
+            policies.UserAgentPolicy(kwargs.pop("user_agent"), user_agent_use_env=kwargs.pop("user_agent_use_env")),
+            policies.ProxyPolicy(kwargs.pop("proxies", None)),
             policies.RetryPolicy(),
             *self._policies(gate),
             authentication,
         ]
-        return chain, transport
+        return chain, kwargs
 
     def caller(self) -> t.Dict[str, t.Any]:
         """Claims of the caller's own token: ``oid`` and ``tid`` are what is read of it."""
@@ -322,7 +336,7 @@ def errors(what: str) -> t.Iterator[None]:
     try:
         yield
     except exceptions.ClientAuthenticationError as error:
-        raise _authentication(what, error) from error
+        raise sign_in.failure(what, error) from error
     except exceptions.IncompleteReadError as error:
         raise SkrFailure("network_unreachable", f"{what}: the connection broke off within the answer.") from error
     except exceptions.DecodeError as error:
@@ -337,8 +351,9 @@ def errors(what: str) -> t.Iterator[None]:
             raise SkrFailure(
                 "tls_untrusted", f"The certificate of {what} does not verify against the CA bundle in use."
             ) from error
+        proxy = " through the proxy" if "proxy" in text.lower() else ""
         raise SkrFailure(
-            "network_unreachable", f"{what} cannot be reached.", {"error": type(error).__name__}
+            "network_unreachable", f"{what} cannot be reached{proxy}.", {"error": type(error).__name__}
         ) from error
 
 
@@ -348,19 +363,6 @@ def _cut_off(what: str, error: Exception) -> SkrFailure:
         f"{what}: the answer is not JSON, as if it had been cut off, or a proxy had answered in the service's place.",
         {"error": type(error).__name__},
     )
-
-
-def _authentication(what: str, error: t.Any) -> SkrFailure:
-    import re
-
-    text = str(getattr(error, "message", error))
-    if "certificate verify failed" in text.lower():
-        return SkrFailure(
-            "tls_untrusted", "The certificate of the sign-in service does not verify against the CA bundle in use."
-        )
-    code = re.search(r"AADSTS\d+[^\n.]*", text)
-    detail = code.group(0) if code else "no detail given"
-    return SkrFailure("authentication_failed", f"The sign-in for {what} failed: {detail}.", {"detail": detail})
 
 
 def service_code(error: t.Any) -> t.Tuple[str, str, str]:

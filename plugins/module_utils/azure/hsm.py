@@ -66,7 +66,7 @@ def ensure(connection: Connection, wanted: Wanted, check_mode: bool) -> t.Dict[s
     elif found and wanted.wait and not check_mode and _under_way(found):
         found = _await(connection, wanted, found)
     shown = describe(found) if found and not (check_mode and plan.changed) else plan.after
-    uri = shown.get("hsm_uri") or f"https://{wanted.name.lower()}.{connection.login.cloud.hsm_suffix}"
+    uri = shown.get("hsm_uri") or connection.login.cloud.hsm_uri(wanted.name)
     return {**plan.result(), "hsm": shown, "hsm_uri": uri}
 
 

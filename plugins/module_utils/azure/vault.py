@@ -73,7 +73,7 @@ def ensure(connection: Connection, wanted: Wanted, check_mode: bool) -> t.Dict[s
     return {
         **result,
         "vault": shown,
-        "vault_uri": f"https://{wanted.name.lower()}.{connection.login.cloud.vault_suffix}",
+        "vault_uri": connection.login.cloud.vault_uri(wanted.name),
     }
 
 

@@ -54,3 +54,7 @@ class SkrFailure(Exception):
             "facts": self.facts,
             "changed": self.changed,
         }
+
+
+class SkrWarning(UserWarning):
+    """Something a user should hear of although nothing failed; given to ``warnings.warn``, shown by the module."""

@@ -38,6 +38,10 @@ REASONS: t.Dict[str, Reason] = {
         "The server's certificate does not verify against the CA bundle in use.",
         "Give the CA bundle of your network with the option ca_path; verification is never switched off.",
     ),
+    "tls_verification_required": Reason(
+        "Certificate verification was asked to be switched off; this collection never does that.",
+        "Take cert_validation_mode: ignore out, and give the CA bundle of your network with the option ca_path or REQUESTS_CA_BUNDLE.",
+    ),
     "service_error": Reason(
         "The service answered with an error this collection does not know.",
         "Read the service's own text and request id in the facts.",
@@ -50,6 +54,10 @@ REASONS: t.Dict[str, Reason] = {
     "credentials_missing": Reason(
         "No usable Azure credential was found in the options or the environment.",
         "Set client_id, secret and tenant (or AZURE_CLIENT_ID, AZURE_SECRET, AZURE_TENANT), or choose another auth_source.",
+    ),
+    "cloud_metadata": Reason(
+        "The metadata of the cloud that cloud_environment names cannot be used.",
+        "Check that cloud_environment is the URL of the cloud's resource manager, and that /metadata/endpoints answers there.",
     ),
     "authentication_failed": Reason(
         "Microsoft Entra ID refused the credential.",

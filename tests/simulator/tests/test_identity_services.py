@@ -102,7 +102,7 @@ def test_tls_is_not_believed_without_the_labs_authority(
     [
         ({"client_secret": "wrong"}, 401, 7000215),
         ({"client_id": "00000000-0000-4000-8000-000000000000"}, 400, 700016),
-        ({"grant_type": "password"}, 400, 70003),
+        ({"grant_type": "device_code"}, 400, 70003),
         ({"scope": "https://example.net/.default"}, 400, 500011),
         ({"surprise": "1"}, 400, 900144),
     ],

@@ -69,7 +69,7 @@ def test_both_token_versions_and_a_final_slash_of_the_audience_are_accepted(lab:
 
 def test_a_token_of_another_tenant_is_refused(lab: VaultLab, monkeypatch: pytest.MonkeyPatch) -> None:
     other = "https://sts.windows.net/00000000-1111-2222-3333-444444444444/"
-    monkeypatch.setattr(lab.world.services["entra"], "issuer", lambda _version: other)
+    monkeypatch.setattr(lab.world.services["entra"], "issuer", lambda _version, _cloud: other)
     token = lab.token()
     monkeypatch.undo()
     answer = lab("GET", "/keys", authorization=f"Bearer {token}")

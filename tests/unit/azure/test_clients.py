@@ -4,14 +4,13 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
 from azure.core import exceptions
 from unit.azure.fakes import SUBSCRIPTION, Model, answer, login
 
-from ansible_collections.confidential.azure_skr.plugins.module_utils.azure import clients, credentials
+from ansible_collections.confidential.azure_skr.plugins.module_utils.azure import clients, settings
 from ansible_collections.confidential.azure_skr.plugins.module_utils.policy.failure import SkrFailure
 
 
@@ -71,13 +70,6 @@ def test_callers_missing_permission_is_not_told_as_the_vms() -> None:
     assert "calling identity" in found.cause and "key_managers" in found.next_step
 
 
-def test_sign_in_failure_shows_entras_code_and_nothing_else() -> None:
-    text = "Authentication failed: AADSTS7000215: Invalid client secret provided. Trace ID: 1\nCorrelation ID: 2"
-    found = failure(exceptions.ClientAuthenticationError(message=text))
-    assert found.reason == "authentication_failed"
-    assert "AADSTS7000215: Invalid client secret provided" in found.message and "Correlation" not in found.message
-
-
 @pytest.mark.parametrize(
     "error",
     [
@@ -132,31 +124,40 @@ def test_wire_of_real_models() -> None:
     assert machine["identity"]["type"] == "None" and machine["properties"]["vmId"] == "v"
 
 
-def test_transport_carries_proxy_ca_and_bounded_timeouts(tmp_path: Path) -> None:
-    bundle = tmp_path / "ca.pem"
-    bundle.write_text("x")
-    made = clients.connection({"ca_path": str(bundle), "https_proxy": "http://p:3128", "auth_source": "msi"}, {})
-    found = made._transport()
-    assert found["connection_verify"] == str(bundle) and found["proxies"]["https"] == "http://p:3128"
-    assert found["connection_timeout"] <= 30 and found["read_timeout"] <= 300
-    assert "azure_skr" in found["user_agent"]
-    plain = clients.connection({"auth_source": "msi"}, {})._transport()
-    assert "connection_verify" not in plain and "proxies" not in plain
-
-
-def test_unreadable_ca_is_an_input_error() -> None:
-    made = clients.Connection(login(), ca_path="/nowhere/ca.pem")
-    with pytest.raises(SkrFailure) as caught:
-        _unused = made.credential
-    assert caught.value.reason == "invalid_input" and "/nowhere/ca.pem" in caught.value.message
-
-
 def test_subscription_is_asked_for_only_where_it_is_needed() -> None:
     made = clients.Connection(login(subscription_id=None))
     assert made.keys("https://kv.vault.azure.net") is made.keys("https://kv.vault.azure.net")
     with pytest.raises(SkrFailure) as caught:
         _unused = made.vaults
     assert caught.value.reason == "invalid_input" and "AZURE_SUBSCRIPTION_ID" in caught.value.message
+
+
+class Listed:
+    """A connection whose resource manager lists these subscriptions."""
+
+    def __init__(self, *subscriptions: str) -> None:
+        self.asked = 0
+        self._found = subscriptions
+
+    def send_request(self, request: Any, **_options: Any) -> Any:
+        self.asked += 1
+        assert request.url == "https://management.azure.com/subscriptions?api-version=2022-12-01"
+        value = [{"subscriptionId": one} for one in self._found]
+        return type("Response", (), {"status_code": 200, "json": lambda _self: {"value": value}})()
+
+
+def test_managed_identity_that_sees_one_subscription_needs_no_name_of_it() -> None:
+    arm = Listed(SUBSCRIPTION)
+    made = clients.Connection(login(way="msi", subscription_id=None), _cache={"resource manager": arm})
+    assert made.subscription_id == made.subscription_id == SUBSCRIPTION and arm.asked == 1
+
+
+@pytest.mark.parametrize("found", [(), ("s-1", "s-2")])
+def test_no_subscription_is_chosen_by_chance(found: tuple[str, ...]) -> None:
+    made = clients.Connection(login(way="msi", subscription_id=None), _cache={"resource manager": Listed(*found)})
+    with pytest.raises(SkrFailure) as caught:
+        _unused = made.subscription_id
+    assert caught.value.reason == "invalid_input" and caught.value.facts["found"] == list(found)
 
 
 def test_clients_are_of_the_cloud() -> None:
@@ -189,5 +190,6 @@ def test_spec_hides_the_secret_and_has_the_known_names() -> None:
 
     spec = azure_argument_spec()
     assert spec["secret"]["no_log"] is True
-    assert set(credentials.FIELDS) < set(spec)
-    assert spec["auth_source"]["choices"] == ["auto", "env", "credential_file", "cli", "msi"]
+    assert set(settings.SETTINGS) < set(spec)
+    assert spec["auth_source"]["choices"] == ["auto", "cli", "env", "credential_file", "msi"]
+    assert not any("default" in option for option in spec.values())  # it would hide the environment

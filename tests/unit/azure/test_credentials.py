@@ -32,6 +32,11 @@ secret=c-secret
 tenant=c-tenant
 subscription_id=c-sub
 cloud_environment=AzureChinaCloud
+[plain]
+client_id=p-client
+secret=p-secret
+tenant=p-tenant
+subscription_id=
 [halfway]
 client_id=h-client
 """
@@ -90,11 +95,28 @@ def chosen(found: credentials.Login) -> tuple[str, str | None, str | None, str |
             {"AZURE_CLIENT_ID": "c", "AZURE_TENANT_ID": "t", "AZURE_FEDERATED_TOKEN_FILE": "/token"},
             ("federated", "c", None, "t", None),
         ),
+        (
+            {"client_id": "c", "tenant": "t", "federated_token_file": "/token"},
+            AWX,
+            ("federated", "c", None, "t", "e-sub"),
+        ),
+        # AKS: the variables of the workload identity webhook
+        (
+            {},
+            {
+                "AZURE_CLIENT_ID": "c",
+                "AZURE_TENANT_ID": "t",
+                "AZURE_FEDERATED_TOKEN_FILE": "/token",
+                "AZURE_AUTHORITY_HOST": "https://login.microsoftonline.com/",
+            },
+            ("federated", "c", None, "t", None),
+        ),
+        # a secret goes before a certificate, as in azure.azcollection
+        (OPTIONS | {"x509_certificate_path": "/c.pem"}, {}, ("secret", "o-client", "o-secret", "o-tenant", "o-sub")),
         # asked for by name
         ({"auth_source": "msi"}, {}, ("msi", None, None, None, None)),
         ({"auth_source": "msi", "client_id": "u"}, {"AZURE_SUBSCRIPTION_ID": "s"}, ("msi", "u", None, None, "s")),
         ({}, {"ANSIBLE_AZURE_AUTH_SOURCE": "msi"}, ("msi", None, None, None, None)),
-        ({"auth_source": "cli", "tenant": "t"}, AWX, ("cli", "e-client", None, "t", "e-sub")),
     ],
 )
 def test_sources(options: dict[str, Any], environ: dict[str, str], expected: tuple[Any, ...]) -> None:
@@ -106,9 +128,20 @@ def test_sources(options: dict[str, Any], environ: dict[str, str], expected: tup
     [
         ({}, {}, ("secret", "f-client", "f-100%secret", "f-tenant", "f-sub")),
         ({}, AWX, ("secret", "e-client", "e-secret", "e-tenant", "e-sub")),
-        ({"auth_source": "credential_file"}, AWX, ("secret", "f-client", "f-100%secret", "f-tenant", "e-sub")),
-        # who names a profile gets it, whatever the environment holds
-        ({"profile": "china"}, AWX, ("secret", "c-client", "c-secret", "c-tenant", "e-sub")),
+        ({"auth_source": "credential_file"}, AWX, ("secret", "f-client", "f-100%secret", "f-tenant", "f-sub")),
+        # who names a profile gets it whole, whatever the environment holds
+        ({"profile": "china"}, AWX, ("secret", "c-client", "c-secret", "c-tenant", "c-sub")),
+        ({"profile": "china"} | OPTIONS, AWX, ("secret", "c-client", "c-secret", "c-tenant", "o-sub")),
+        # a profile named by the environment goes before its variables
+        ({}, AWX | {"AZURE_PROFILE": "china"}, ("secret", "c-client", "c-secret", "c-tenant", "c-sub")),
+        (
+            {"auth_source": "env"},
+            AWX | {"AZURE_PROFILE": "china"},
+            ("secret", "c-client", "c-secret", "c-tenant", "c-sub"),
+        ),
+        (OPTIONS, AWX | {"AZURE_PROFILE": "china"}, ("secret", "o-client", "o-secret", "o-tenant", "o-sub")),
+        # a subscription is no part of an identity
+        ({"profile": "plain"}, AWX, ("secret", "p-client", "p-secret", "p-tenant", "e-sub")),
         (
             {"auth_source": "credential_file"},
             {"AZURE_PROFILE": "china"},
@@ -130,11 +163,6 @@ def test_profile_brings_its_cloud_unless_another_is_asked_for(home: str) -> None
     assert credentials.resolve({}, AWX | {"AZURE_CLOUD_ENVIRONMENT": "AzureChinaCloud"}).cloud.name == "AzureChinaCloud"
 
 
-def test_cli_is_the_last_resort(tmp_path: Path) -> None:
-    (tmp_path / ".azure").mkdir()
-    assert credentials.resolve({}, {"HOME": str(tmp_path)}).way == "cli"
-
-
 @pytest.mark.parametrize(
     ("options", "environ", "reason", "word"),
     [
@@ -146,6 +174,25 @@ def test_cli_is_the_last_resort(tmp_path: Path) -> None:
         ({"auth_source": "best"}, {}, "invalid_input", "best"),
         ({}, {"ANSIBLE_AZURE_AUTH_SOURCE": "best"}, "invalid_input", "best"),
         (OPTIONS | {"cloud_environment": "AzureGermanCloud"}, {}, "invalid_input", "2021"),
+        (OPTIONS, {"AZURE_CLOUD_ENVIRONMENT": "AzureGermanCloud"}, "invalid_input", "2021"),
+        ({"ad_user": "u"}, {"AZURE_PASSWORD": "e"}, "credentials_missing", "password"),
+        # nothing is put together from two sources, and nothing that was given is ignored in silence
+        ({"secret": "s"}, AWX, "credentials_missing", "secret"),
+        ({"password": "s"}, AWX, "credentials_missing", "password"),
+        ({"federated_token_file": "/t"}, AWX, "credentials_missing", "federated_token_file"),
+        ({"tenant": "o-tenant"}, AWX, "credentials_missing", "o-tenant"),
+        ({"auth_source": "cli"}, AWX | {"PATH": "/nowhere"}, "credentials_missing", "az"),
+        ({"auth_source": "msi", "client_id": "c", "msi_object_id": "o"}, {}, "invalid_input", "msi_object_id"),
+        ({"auth_source": "msi", "msi_object_id": "o", "msi_resource_id": "r"}, {}, "invalid_input", "msi_resource_id"),
+        (OPTIONS | {"api_profile": "2019-03-01-hybrid"}, {}, "invalid_input", "latest"),
+        (OPTIONS | {"cert_validation_mode": "ignore"}, {}, "tls_verification_required", "ignore"),
+        (OPTIONS, {"AZURE_CERT_VALIDATION_MODE": "ignore"}, "tls_verification_required", "ignore"),
+        (OPTIONS, {"AZURE_CERT_VALIDATION": "Ignore"}, "tls_verification_required", "ignore"),
+        (OPTIONS, {"AZURE_CERT_VALIDATION": "perhaps"}, "invalid_input", "perhaps"),
+        (OPTIONS, {"AZURE_DISABLE_INSTANCE_DISCOVERY": "perhaps"}, "invalid_input", "perhaps"),
+        (OPTIONS | {"adfs_authority_url": "http://adfs.example/adfs"}, {}, "invalid_input", "adfs_authority_url"),
+        (OPTIONS, {"AZURE_AUTHORITY_HOST": "http://login.example"}, "invalid_input", "AZURE_AUTHORITY_HOST"),
+        (OPTIONS | {"cloud_environment": "http://m.example"}, {}, "invalid_input", "https"),
     ],
 )
 def test_what_cannot_log_in(options: dict[str, Any], environ: dict[str, str], reason: str, word: str) -> None:
@@ -171,42 +218,9 @@ def test_damaged_credentials_file_is_named(home: str) -> None:
 
 
 def test_secret_is_in_no_text() -> None:
-    assert "never-shown" not in repr(login()) and "never-shown" not in str(login())
-    assert "never-shown" not in repr(clients.Connection(login()))
-
-
-@pytest.mark.parametrize(
-    ("way", "kind"),
-    [
-        ("secret", "ClientSecretCredential"),
-        ("federated", "WorkloadIdentityCredential"),
-        ("msi", "ManagedIdentityCredential"),
-        ("cli", "AzureCliCredential"),
-    ],
-)
-def test_login_becomes_a_credential(way: str, kind: str, tmp_path: Path) -> None:
-    token = tmp_path / "token"
-    token.write_text("x")
-    path = str(token) if way == "federated" else None
-    made = credentials.credential(login(way=way, certificate_path=path), {"connection_verify": "/ca.pem"})
-    assert type(made).__name__ == kind
-
-
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"tenant": "not a tenant/../x"},
-        {"way": "certificate", "secret": None, "certificate_path": "/nowhere/cert.pem"},
-        {"way": "certificate", "secret": None, "certificate_path": "/etc/passwd"},
-    ],
-)
-def test_login_that_the_library_refuses(changes: dict[str, Any]) -> None:
-    with pytest.raises(SkrFailure) as caught:
-        credentials.credential(login(**changes), {})
-    assert caught.value.reason == "credentials_missing"
-    assert "never-shown" not in str(caught.value.as_result()) and "root:" not in str(caught.value.as_result())
-    if changes.get("certificate_path"):
-        assert changes["certificate_path"] in caught.value.message
+    made = login(password="never-shown", certificate_password="never-shown")
+    assert "never-shown" not in repr(made) and "never-shown" not in str(made)
+    assert "never-shown" not in repr(clients.Connection(made))
 
 
 def test_library_that_is_not_there_is_named_with_its_interpreter() -> None:

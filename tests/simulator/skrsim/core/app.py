@@ -64,6 +64,7 @@ class App:
             host=request.host,
             path=request.path,
             vm=request.vm,
+            agent=request.headers.get("user-agent"),
             status=response.status,
             fault=fault.action if fault else facts.pop("fault", None),
             **facts,
@@ -86,7 +87,7 @@ def _instead(fault: Fault) -> Response:
 
 def build(world: World, directory: Path) -> App:
     """Every service of the lab, wired together. ``directory`` keeps the lab CA's files."""
-    from ..services import arm, entra, imds, keyvault, maa
+    from ..services import arm, entra, imds, issuer, keyvault, maa
 
     world.services.setdefault("ca", LabCA(directory / "ca"))
     world.services["entra"] = entra.Entra(world)
@@ -98,5 +99,6 @@ def build(world: World, directory: Path) -> App:
             keyvault.service(world),
             maa.service(world),
             imds.ImdsService(world),
+            issuer.IssuerService(world),
         ],
     )

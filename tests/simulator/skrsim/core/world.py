@@ -11,23 +11,39 @@ import random
 import typing as t
 import uuid
 
+from cryptography import x509
+
+from . import clouds
 from .audit import Audit
 from .clock import Clock
 from .faults import FaultTable
 
 
+@dataclasses.dataclass(frozen=True)
+class Federated:
+    """A federated credential of an application: whose token it takes, about whom, made for whom."""
+
+    issuer: str
+    subject: str
+    audience: str = "api://AzureADTokenExchange"
+
+
 @dataclasses.dataclass
 class Principal:
-    """A service principal of the tenant: an application or a managed identity."""
+    """Somebody in the tenant: an application, a managed identity or a user."""
 
     object_id: str
-    app_id: str
-    kind: str  # "application" | "managed_identity"
-    name: str
-    secret: str | None = None
+    app_id: str  # of a user: the name, which services show in its place
+    kind: str  # "application" | "managed_identity" | "user"
+    name: str  # of a user: the principal name, such as jo@example.com
+    secret: str | None = None  # of a user: the password
     resource_id: str | None = None  # managed identities: the ARM id in the token's xms_mirid
     created_at: float = 0.0
     visible_at: float = 0.0  # from when Azure RBAC knows it (PrincipalNotFound before)
+    certificates: list[x509.Certificate] = dataclasses.field(default_factory=list)  # of an application
+    federated: list[Federated] = dataclasses.field(default_factory=list)  # of an application
+    public: bool = False  # an application that takes users' passwords without proving itself
+    mfa: bool = False  # a user who must prove more than a password
 
 
 @dataclasses.dataclass
@@ -131,9 +147,9 @@ class Vault:
     provisioning_state: str = "Succeeded"
     created_at: float = 0.0
     deleted_at: float | None = None
+    cloud: str = "AzureCloud"  # through which it was made, which gives it its host name
 
     KIND: t.ClassVar[str] = "vaults"
-    SERVICE: t.ClassVar[str] = "vault.azure.net"
 
     @property
     def id(self) -> str:
@@ -145,7 +161,12 @@ class Vault:
     @property
     def host(self) -> str:
         """Its name on the data plane."""
-        return f"{self.name.lower()}.{self.SERVICE}"
+        return f"{self.name.lower()}.{self.service}"
+
+    @property
+    def service(self) -> str:
+        """The suffix of its host, and behind "https://" the audience of tokens for it."""
+        return clouds.CLOUDS[self.cloud].vault
 
     @property
     def slot(self) -> str:
@@ -178,7 +199,10 @@ class ManagedHsm(Vault):
     local_assignments: dict[str, LocalAssignment] = dataclasses.field(default_factory=dict)  # by name
 
     KIND: t.ClassVar[str] = "managedHSMs"
-    SERVICE: t.ClassVar[str] = "managedhsm.azure.net"
+
+    @property
+    def service(self) -> str:
+        return clouds.CLOUDS[self.cloud].hsm
 
     @property
     def is_hsm(self) -> bool:

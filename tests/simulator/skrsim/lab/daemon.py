@@ -28,7 +28,7 @@ from ..services.arm import seed
 from ..services.arm.router import ArmService
 from ..tee.platform import Platform
 from ..vtpm.vm import VirtualTpm
-from . import control, dns, forward, host, inventory, leftovers, netns
+from . import control, directory, dns, forward, host, inventory, leftovers, netns
 from .plan import LOCATION, OPERATOR, RESOURCE_GROUP, Plan
 
 OPERATOR_ROLES = ("Contributor", "User Access Administrator", "Key Vault Crypto Officer")
@@ -243,6 +243,7 @@ class Lab:
                 for number in range(request["count"])
             ],
             "resource": self._resource,
+            **directory.commands(self.world),
         }
 
     def _status(self, _request: dict[str, t.Any]) -> dict[str, t.Any]:

@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Microsoft Entra ID: discovery, signing keys, client-credential tokens of v1 and v2, and token checks for the services."""
+"""Microsoft Entra ID: discovery, signing keys, tokens of v1 and v2, and token checks for the services.
+
+The same directory stands behind the sign-in hosts of all clouds; a token is for one cloud's services. In the cloud
+that has AD FS, it answers under AD FS's paths and with its words.
+"""
 
 from __future__ import annotations
 
@@ -7,36 +11,19 @@ import base64
 import hashlib
 import json
 import typing as t
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, urlsplit
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
+from ..core import clouds
 from ..core.messages import Refusal, Request, Response
 from ..core.world import Principal, World
+from .entra_errors import adfs_error, error
+from .entra_grants import Grants
 
-HOSTS = ("login.microsoftonline.com", "login.windows.net", "sts.windows.net")
-AUDIENCES = (
-    "https://management.azure.com",
-    "https://management.core.windows.net",
-    "https://vault.azure.net",
-    "https://managedhsm.azure.net",
-    "https://attest.azure.net",
-    "https://graph.microsoft.com",
-)
-# Form fields that azure-identity, MSAL and az send; anything else is refused.
-FIELDS = {
-    "client_id",
-    "client_secret",
-    "grant_type",
-    "scope",
-    "resource",
-    "client_info",
-    "claims",
-    "client_assertion",
-    "client_assertion_type",
-}
+MINIMUM_LIFETIME = 3599
 
 
 class TokenError(Exception):
@@ -68,31 +55,56 @@ class Entra:
         n = b64u(numbers.n.to_bytes(256, "big"))
         return {"keys": [{"kty": "RSA", "use": "sig", "kid": self.kid, "x5t": self.kid, "n": n, "e": "AQAB"}]}
 
-    def issuer(self, version: int) -> str:
+    def issuer(self, version: int, cloud: clouds.Cloud = clouds.PUBLIC) -> str:
         tenant = self.world.tenant_id
-        return (
-            f"https://sts.windows.net/{tenant}/" if version == 1 else f"https://login.microsoftonline.com/{tenant}/v2.0"
-        )
+        if cloud.adfs:
+            return f"https://{cloud.login}/adfs"
+        return f"https://{cloud.sts}/{tenant}/" if version == 1 else f"https://{cloud.login}/{tenant}/v2.0"
 
-    def issue(self, principal: Principal, audience: str, version: int = 1, lifetime: int = 86399) -> str:
-        """An access token (RFC 7519) for a principal."""
+    def issue(
+        self, principal: Principal, audience: str, version: int = 1, lifetime: int = 86399, client: str | None = None
+    ) -> str:
+        """An access token (RFC 7519) for a principal; ``client`` is the application through which a user signs in."""
         now = int(self.world.clock.now())
         claims: dict[str, t.Any] = {
             "aud": audience,
-            "iss": self.issuer(version),
+            "iss": self.issuer(version, clouds.by_audience(audience)),
             "iat": now,
             "nbf": now,
             "exp": now + lifetime,
             "oid": principal.object_id,
             "sub": principal.object_id,
             "tid": self.world.tenant_id,
-            "appid" if version == 1 else "azp": principal.app_id,
-            "idtyp": "app",
+            "appid" if version == 1 else "azp": client or principal.app_id,
+            "idtyp": "user" if principal.kind == "user" else "app",
             "ver": f"{version}.0",
             "uti": self.world.hex(22),
         }
+        if principal.kind == "user":
+            claims |= {"upn": principal.name, "scp": "user_impersonation"}
         if principal.resource_id:
             claims["xms_mirid"] = principal.resource_id
+        return self.sign(claims)
+
+    def identity_token(self, principal: Principal, client: str, cloud: clouds.Cloud) -> str:
+        """What tells an application who the user is (OpenID Connect)."""
+        now = int(self.world.clock.now())
+        return self.sign(
+            {
+                "aud": client,
+                "iss": self.issuer(2, cloud),
+                "iat": now,
+                "nbf": now,
+                "exp": now + MINIMUM_LIFETIME,
+                "oid": principal.object_id,
+                "sub": principal.object_id,
+                "tid": self.world.tenant_id,
+                "preferred_username": principal.name,
+                "ver": "2.0",
+            }
+        )
+
+    def sign(self, claims: dict[str, t.Any]) -> str:
         header = {"typ": "JWT", "alg": "RS256", "kid": self.kid, "x5t": self.kid}
         signed = ".".join(b64u(json.dumps(part, separators=(",", ":")).encode()) for part in (header, claims))
         return f"{signed}.{b64u(self._key.sign(signed.encode(), padding.PKCS1v15(), hashes.SHA256()))}"
@@ -114,23 +126,14 @@ class Entra:
             self._key.public_key().verify(raw, f"{header}.{body}".encode(), padding.PKCS1v15(), hashes.SHA256())
         except InvalidSignature as error:
             raise TokenError("signature") from error
-        if claims["tid"] != self.world.tenant_id or claims["iss"] not in (self.issuer(1), self.issuer(2)):
+        cloud = clouds.by_audience(claims["aud"])
+        if claims["tid"] != self.world.tenant_id or claims["iss"] not in (self.issuer(1, cloud), self.issuer(2, cloud)):
             raise TokenError("issuer", str(claims["iss"]))
         if claims["aud"].rstrip("/") not in {audience.rstrip("/") for audience in audiences}:
             raise TokenError("audience", str(claims["aud"]))
         if not claims["nbf"] - 300 <= self.world.clock.now() <= claims["exp"]:
             raise TokenError("expired", str(claims["exp"]))
         return claims
-
-
-def _error(status: int, code: str, number: int, text: str) -> Refusal:
-    document = {
-        "error": code,
-        "error_description": f"AADSTS{number}: {text}",
-        "error_codes": [number],
-        "trace_id": "00000000-0000-0000-0000-000000000000",
-    }
-    return Refusal(status, document, clause=f"entra.AADSTS{number}")
 
 
 class EntraService:
@@ -140,12 +143,15 @@ class EntraService:
 
     def __init__(self, world: World) -> None:
         self.world = world
+        self._grants = Grants(world)
 
     def serves(self, host: str) -> bool:
-        return host in HOSTS
+        return clouds.by_login(host) is not None
 
     def operation(self, request: Request) -> str:
         path = request.path.rstrip("/")
+        if "/userrealm/" in path:
+            return "user_realm"
         for end, name in (
             ("/oauth2/v2.0/token", "token_v2"),
             ("/oauth2/token", "token_v1"),
@@ -159,36 +165,61 @@ class EntraService:
 
     async def handle(self, request: Request) -> Response:
         entra: Entra = self.world.services["entra"]
+        cloud = clouds.by_login(request.host) or clouds.PUBLIC
         operation = self.operation(request)
         tenant = request.path.split("/")[1]
-        if operation == "instance_discovery":
-            return Response.of(self._instance())
-        if operation == "unknown":
+        if operation == "unknown" or cloud.adfs and (tenant.lower() != "adfs" or operation == "token_v2"):
             return Response.of({"error": "invalid_request"}, 404)
-        if tenant.lower() not in (self.world.tenant_id, "common", "organizations"):
-            raise _error(400, "invalid_tenant", 90002, f"Tenant '{tenant}' not found.")
+        if operation == "instance_discovery":
+            return Response.of(self._instance(request))
+        if operation == "user_realm":
+            return Response.of(self._realm(request.path.rstrip("/").rpartition("/")[2]))
+        if not cloud.adfs and tenant.lower() not in (self.world.tenant_id, "common", "organizations"):
+            raise error(400, "invalid_tenant", 90002, f"Tenant '{tenant}' not found.")
         if operation == "discovery":
-            return Response.of(self._discovery(tenant, 2 if "/v2.0/" in request.path else 1))
+            return Response.of(self._discovery(cloud, tenant, 2 if "/v2.0/" in request.path else 1))
         if operation == "keys":
             return Response.of(entra.jwks())
         if request.method != "POST":
             return Response.of({"error": "invalid_request"}, 405)
-        return self._token(request, entra, 2 if operation == "token_v2" else 1)
+        return await self._token(request, entra, cloud, 2 if operation == "token_v2" else 1)
 
-    def _instance(self) -> dict[str, t.Any]:
+    def _instance(self, request: Request) -> dict[str, t.Any]:
+        """The list of Microsoft's own authorities; it does not know others."""
+        asked = urlsplit(request.param("authorization_endpoint") or "").hostname
+        known = [cloud for cloud in clouds.CLOUDS.values() if not cloud.name.endswith("Sim")]
+        if asked and not any(asked in cloud.logins for cloud in known):
+            raise error(400, "invalid_instance", 50049, "Unknown or invalid instance.")
         hosts = ["login.microsoftonline.com", "login.windows.net", "login.microsoft.com", "sts.windows.net"]
+        entries = [{"preferred_network": hosts[0], "preferred_cache": "login.windows.net", "aliases": hosts}]
+        entries += [
+            {"preferred_network": cloud.login, "preferred_cache": cloud.login, "aliases": [cloud.login]}
+            for cloud in known
+            if cloud is not clouds.PUBLIC
+        ]
         return {
-            "tenant_discovery_endpoint": f"https://{hosts[0]}/{self.world.tenant_id}/v2.0/.well-known/openid-configuration",
+            "tenant_discovery_endpoint": f"https://{asked or hosts[0]}/{self.world.tenant_id}/v2.0/.well-known/openid-configuration",
             "api-version": "1.1",
-            "metadata": [{"preferred_network": hosts[0], "preferred_cache": "login.windows.net", "aliases": hosts}],
+            "metadata": entries,
         }
 
-    def _discovery(self, tenant: str, version: int) -> dict[str, t.Any]:
+    def _realm(self, user: str) -> dict[str, t.Any]:
+        """Whether a user's password is checked here or by a federation server; here are only users of the first kind."""
+        found = self._grants.user(user) is not None
+        return {
+            "ver": "1.0",
+            "account_type": "Managed" if found else "Unknown",
+            "domain_name": user.rpartition("@")[2],
+            "cloud_instance_name": "microsoftonline.com",
+            "cloud_audience_urn": "urn:federation:MicrosoftOnline",
+        }
+
+    def _discovery(self, cloud: clouds.Cloud, tenant: str, version: int) -> dict[str, t.Any]:
         entra: Entra = self.world.services["entra"]
-        base = f"https://login.microsoftonline.com/{tenant}"
+        base = f"https://{cloud.login}/{tenant}"
         middle = "/oauth2/v2.0" if version == 2 else "/oauth2"
         return {
-            "issuer": entra.issuer(version),
+            "issuer": entra.issuer(version, cloud),
             "authorization_endpoint": f"{base}{middle}/authorize",
             "token_endpoint": f"{base}{middle}/token",
             "device_authorization_endpoint": f"{base}{middle}/devicecode",
@@ -198,48 +229,68 @@ class EntraService:
             "id_token_signing_alg_values_supported": ["RS256"],
             "token_endpoint_auth_methods_supported": ["client_secret_post", "private_key_jwt"],
             "tenant_region_scope": "EU",
-            "cloud_instance_name": "microsoftonline.com",
+            "cloud_instance_name": cloud.login.partition(".")[2],
         }
 
-    def _token(self, request: Request, entra: Entra, version: int) -> Response:
+    async def _token(self, request: Request, entra: Entra, cloud: clouds.Cloud, version: int) -> Response:
         # Microsoft's C++ client encodes nothing and has a blank behind "scope=": forgiven, as the real service does.
         form = {
             name: value.strip()
             for name, value in parse_qsl(request.body.decode("utf-8", "replace"), keep_blank_values=True)
         }
-        unknown = set(form) - FIELDS
-        if unknown:
-            raise _error(400, "invalid_request", 900144, f"The request body has unknown parameters: {sorted(unknown)}.")
-        if form.get("grant_type") != "client_credentials":
-            raise _error(
-                400,
-                "unsupported_grant_type",
-                70003,
-                f"The grant type '{form.get('grant_type')}' is not supported here.",
-            )
-        principal = next((p for p in self.world.principals.values() if p.app_id == form.get("client_id")), None)
-        if principal is None or principal.kind != "application":
-            raise _error(
-                400,
-                "unauthorized_client",
-                700016,
-                f"Application with identifier '{form.get('client_id')}' was not found.",
-            )
-        if principal.secret is None or form.get("client_secret") != principal.secret:
-            raise _error(401, "invalid_client", 7000215, "Invalid client secret provided.")
-        wanted = form.get("scope", "").removesuffix("/.default") if version == 2 else form.get("resource", "")
-        if wanted.rstrip("/") not in AUDIENCES:
-            raise _error(
-                400, "invalid_resource", 500011, f"The resource principal named {wanted} was not found in the tenant."
-            )
-        lifetime = 3599
+        try:
+            granted = await self._grants.check(form, cloud, request)
+            # AD FS takes scopes at its only endpoint; Entra's first version takes resources.
+            wanted, oidc = _wanted(form, 2 if cloud.adfs else version)
+            if wanted.rstrip("/") not in cloud.resources:
+                raise error(
+                    400,
+                    "invalid_resource",
+                    500011,
+                    f"The resource principal named {wanted} was not found in the tenant.",
+                )
+        except Refusal as refusal:
+            raise adfs_error(refusal) if cloud.adfs else refusal from None
         now = int(self.world.clock.now())
+        numeric = version == 2 or cloud.adfs
         document: dict[str, t.Any] = {
             "token_type": "Bearer",
-            "expires_in": lifetime if version == 2 else str(lifetime),
-            "ext_expires_in": lifetime if version == 2 else str(lifetime),
-            "access_token": entra.issue(principal, wanted, version, lifetime),
+            "expires_in": MINIMUM_LIFETIME if numeric else str(MINIMUM_LIFETIME),
+            "ext_expires_in": MINIMUM_LIFETIME if numeric else str(MINIMUM_LIFETIME),
+            "access_token": entra.issue(granted.principal, wanted, version, MINIMUM_LIFETIME, granted.client),
         }
-        if version == 1:
-            document |= {"expires_on": str(now + lifetime), "not_before": str(now), "resource": wanted}
-        return Response.of(document, headers={"Cache-Control": "no-store"}, principal=principal.object_id)
+        if not numeric:
+            document |= {"expires_on": str(now + MINIMUM_LIFETIME), "not_before": str(now), "resource": wanted}
+        if granted.principal.kind == "user":
+            document |= self._user_members(entra, granted.principal, granted.client, cloud, oidc)
+        return Response.of(
+            document,
+            headers={"Cache-Control": "no-store"},
+            principal=granted.principal.object_id,
+            clause=granted.clause,
+        )
+
+    def _user_members(
+        self, entra: Entra, user: Principal, client: str, cloud: clouds.Cloud, oidc: set[str]
+    ) -> dict[str, t.Any]:
+        who = json.dumps({"uid": user.object_id, "utid": self.world.tenant_id}).encode()
+        made: dict[str, t.Any] = {"client_info": b64u(who), "scope": " ".join(sorted(oidc))}
+        if "openid" in oidc:
+            made["id_token"] = entra.identity_token(user, client, cloud)
+        if "offline_access" in oidc:
+            made["refresh_token"] = self._grants.refresh_token(user, client)
+        return made
+
+
+def _wanted(form: dict[str, str], version: int) -> tuple[str, set[str]]:
+    """The resource that the token shall be for, and the scopes of OpenID Connect beside it."""
+    if version == 1:
+        return form.get("resource", ""), set()
+    asked = form.get("scope", "").split()
+    oidc = {"openid", "profile", "offline_access", "email"} & set(asked)
+    rest = [scope for scope in asked if scope not in oidc]
+    if len(rest) != 1:
+        raise error(
+            400, "invalid_scope", 70011, f"The provided value for the input parameter 'scope' is not valid: {asked}."
+        )
+    return rest[0].removesuffix("/.default"), oidc

@@ -5,16 +5,11 @@ from __future__ import annotations
 
 import typing as t
 
+from ..core import clouds
 from ..core.messages import Refusal, Request, Response
 from ..core.world import Principal, VirtualMachine, World
 
 ADDRESS = "169.254.169.254"
-RESOURCES = (
-    "https://vault.azure.net",
-    "https://managedhsm.azure.net",
-    "https://management.azure.com",
-    "https://management.core.windows.net",
-)
 COMPUTE_VERSIONS = ("2019-03-11", "2019-06-01", "2020-09-01", "2021-01-01", "2021-02-01", "2021-12-13", "2023-07-01")
 SELECTORS = ("client_id", "object_id", "msi_res_id", "mi_res_id")
 
@@ -84,7 +79,7 @@ class ImdsService:
         resource = request.param("resource")
         if not resource:
             raise _refuse(400, "invalid_request", "Required query variable 'resource' is missing")
-        if resource.rstrip("/") not in RESOURCES:
+        if resource.rstrip("/") not in clouds.RESOURCES:
             raise _refuse(
                 400, "invalid_resource", f"AADSTS50001: The resource principal named {resource} was not found"
             )

@@ -8,6 +8,7 @@ import re
 import typing as t
 from urllib.parse import urlencode
 
+from ...core import clouds
 from ...core.messages import Request, Response
 from ...core.world import Principal, World
 from . import roles
@@ -30,6 +31,11 @@ class Call:
     @property
     def now(self) -> float:
         return self.world.clock.now()
+
+    @property
+    def cloud(self) -> clouds.Cloud:
+        """The cloud through whose Resource Manager the call came."""
+        return clouds.by_resource_manager(self.request.host) or clouds.PUBLIC
 
     @property
     def version(self) -> str:

@@ -7,7 +7,7 @@ import re
 import typing as t
 
 from ...core.messages import Response
-from ...core.world import ManagedHsm, Vault, World
+from ...core.world import Vault, World
 from . import versions, vm_identity
 from .call import Call, Route, route
 from .errors import known, refuse, tags
@@ -103,7 +103,8 @@ def _check_key(world: World, url: str, source: t.Any) -> None:
     place: Vault | None = None
     if found:
         name, _dot, service = found["host"].partition(".")
-        place = world.hsms.get(name) if service == ManagedHsm.SERVICE else world.vaults.get(name)
+        places: tuple[Vault | None, ...] = (world.vaults.get(name), world.hsms.get(name))
+        place = next((one for one in places if one is not None and one.service == service), None)
     key = world.keys.get((place.slot, found["key"].lower())) if place and found else None
     if key is None or found is None or found["version"] not in (one.version for one in key.versions) or place is None:
         raise refuse(400, "KeyVaultKeyNotFound", f"Unable to access key vault resource '{url}'.")

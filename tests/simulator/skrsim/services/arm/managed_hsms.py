@@ -118,7 +118,7 @@ class ManagedHsms:
             )
         made = ManagedHsm(
             name, call.world.subscription_id, group.rpartition("/")[2], location, call.world.tenant_id, rbac=True,
-            created_at=call.now,
+            created_at=call.now, cloud=call.cloud.name,
         )  # fmt: skip
         for attribute, value in _creation(call, made, body, properties).items():
             setattr(made, attribute, value)

@@ -155,11 +155,12 @@ def _principal(call: Call, properties: dict[str, t.Any]) -> str:
             "principalType property to a value, such as ServicePrincipal, User, or Group. See "
             "https://aka.ms/docs-principaltype",
         )
-    if kind != "ServicePrincipal":
+    actual = "User" if found.kind == "user" else "ServicePrincipal"
+    if kind != actual:
         raise refuse(
             400,
             "UnmatchedPrincipalType",
-            f"The PrincipalId '{uuid.UUID(principal).hex}' has type 'ServicePrincipal', which is different from "
+            f"The PrincipalId '{uuid.UUID(principal).hex}' has type '{actual}', which is different from "
             f"specified PrincipalType '{kind}'.",
         )
     return principal

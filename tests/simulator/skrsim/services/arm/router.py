@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 import uuid
 
+from ...core import clouds
 from ...core.messages import Refusal, Request, Response
 from ...core.world import World
 from ..entra import TokenError
@@ -30,13 +31,12 @@ from .role_assignments import RoleAssignments
 from .role_definitions import RoleDefinitions
 from .scale_sets import ScaleSets
 from .skus import Skus
-from .subscriptions import Subscriptions, cloud_metadata
+from .subscriptions import Subscriptions
 from .throttle import Throttle, told
 from .vaults import Vaults
 from .vms import VirtualMachines
 
-HOST = "management.azure.com"
-AUDIENCES = ("https://management.azure.com", "https://management.core.windows.net")
+HOST = clouds.PUBLIC.resource_manager
 _METADATA = "/metadata/endpoints"
 _TOKEN_CODES = {"audience": "InvalidAuthenticationTokenAudience", "expired": "ExpiredAuthenticationToken"}
 
@@ -71,7 +71,7 @@ class ArmService:
         ]
 
     def serves(self, host: str) -> bool:
-        return host == HOST
+        return clouds.by_resource_manager(host) is not None
 
     def operation(self, request: Request) -> str:
         """The route's name; ``unknown`` when there is none."""
@@ -130,12 +130,13 @@ class ArmService:
     def _authenticate(self, request: Request) -> str:
         """The object id of the caller."""
         scheme, _space, token = request.headers.get("authorization", "").partition(" ")
-        where = f'authorization_uri="https://login.windows.net/{self.world.tenant_id}"'
+        cloud = clouds.by_resource_manager(request.host) or clouds.PUBLIC
+        where = f'authorization_uri="{cloud.authority(self.world.tenant_id)}"'
         if scheme.lower() != "bearer" or not token:
             message = "Authentication failed. The 'Authorization' header is missing."
             raise refuse(401, "AuthenticationFailed", message, {"WWW-Authenticate": f"Bearer {where}"})
         try:
-            claims = self.world.services["entra"].verify(token, AUDIENCES)
+            claims = self.world.services["entra"].verify(token, cloud.audiences)
         except TokenError as error:
             code = _TOKEN_CODES.get(error.code, "InvalidAuthenticationToken")
             text = f"The access token is invalid: {error.code}."
@@ -180,7 +181,7 @@ class ArmService:
         version = request.param("api-version")
         if version not in versions.METADATA:
             raise refuse(400, "InvalidApiVersionParameter", f"The api-version '{version}' is invalid.")
-        return Response.of(cloud_metadata())
+        return Response.of(clouds.metadata(clouds.by_resource_manager(request.host) or clouds.PUBLIC))
 
 
 def _is_metadata(request: Request) -> bool:

@@ -57,6 +57,18 @@ def application(world: World, name: str, secret: str, granted: t.Iterable[str | 
     ``granted``: role names, in effect at once; alone at the subscription, in a pair with a scope at that scope.
     """
     made = Principal(world.guid(), world.guid(), "application", name, secret, created_at=world.clock.now())
+    return _add(world, made, granted)
+
+
+def user(
+    world: World, name: str, password: str, granted: t.Iterable[str | tuple[str, str]] = (), mfa: bool = False
+) -> Principal:
+    """A user of the tenant; ``name`` is the principal name, ``granted`` as for an application."""
+    made = Principal(world.guid(), name, "user", name, password, created_at=world.clock.now(), mfa=mfa)
+    return _add(world, made, granted)
+
+
+def _add(world: World, made: Principal, granted: t.Iterable[str | tuple[str, str]]) -> Principal:
     world.principals[made.object_id] = made
     for item in granted:
         name_of_role, scope = item if isinstance(item, tuple) else (item, f"/subscriptions/{world.subscription_id}")
@@ -68,6 +80,8 @@ def role(world: World, principal_id: str, role_name: str, scope: str) -> RoleAss
     """A role assignment that every plane honours already. Raises ValueError for an unknown role."""
     found = roles.by_name(role_name)
     now = world.clock.now()
-    made = RoleAssignment(world.guid(), scope.rstrip("/"), found.id, principal_id, "ServicePrincipal", now, now)
+    principal = world.principals.get(principal_id)
+    kind = "User" if principal is not None and principal.kind == "user" else "ServicePrincipal"
+    made = RoleAssignment(world.guid(), scope.rstrip("/"), found.id, principal_id, kind, now, now)
     world.role_assignments[made.id.lower()] = made
     return made

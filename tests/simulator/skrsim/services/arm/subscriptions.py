@@ -117,38 +117,3 @@ class Subscriptions:
             and call.may(f"{one['type']}/read", one["id"])
         ]
         return call.page(chosen, call.top(1000))
-
-
-def cloud_metadata() -> dict[str, t.Any]:
-    """What ``/metadata/endpoints`` answers since api-version 2022-09-01: one object, not a list."""
-    return {
-        "name": "AzureCloud",
-        "portal": "https://portal.azure.com",
-        "resourceManager": "https://management.azure.com/",
-        "authentication": {
-            "loginEndpoint": "https://login.microsoftonline.com",
-            "audiences": ["https://management.core.windows.net/", "https://management.azure.com/"],
-            "tenant": "common",
-            "identityProvider": "AAD",
-        },
-        "suffixes": {
-            "keyVaultDns": "vault.azure.net",
-            "mhsmDns": "managedhsm.azure.net",
-            "attestationEndpoint": "attest.azure.net",
-            "storage": "core.windows.net",
-        },
-        "attestationResourceId": "https://attest.azure.net",
-        "graph": "https://graph.windows.net/",
-        "graphAudience": "https://graph.windows.net/",
-        "microsoftGraphResourceId": "https://graph.microsoft.com/",
-        "activeDirectoryDataLake": "https://datalake.azure.net/",
-        "batch": "https://batch.core.windows.net/",
-        "media": "https://rest.media.azure.net",
-        "gallery": "https://gallery.azure.com/",
-        "sqlManagement": "https://management.core.windows.net:8443/",
-        "logAnalyticsResourceId": "https://api.loganalytics.io",
-        "appInsightsResourceId": "https://api.applicationinsights.io",
-        "synapseAnalyticsResourceId": "https://dev.azuresynapse.net",
-        "ossrDbmsResourceId": "https://ossrdbms-aad.database.windows.net",
-        "vmImageAliasDoc": "https://raw.githubusercontent.com/Azure/azure-rest-api-specs/main/arm-compute/quickstart-templates/aliases.json",
-    }

@@ -102,6 +102,7 @@ class Vaults:
         return self._create_or_update(call, existing, Vault(
             name, call.world.subscription_id, group.rpartition("/")[2], location, call.world.tenant_id,
             rbac=call.version[:10] >= versions.KEYVAULT_RBAC_DEFAULT, created_at=call.now,
+            cloud=call.cloud.name,
         ), body)  # fmt: skip
 
     def _named(self, call: Call, name: str, group: str, location: str) -> Vault | None:

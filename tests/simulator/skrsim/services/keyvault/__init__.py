@@ -93,19 +93,15 @@ class KeyVaultService:
 
     def _vault(self, host: str) -> Vault | None:
         name, _dot, service = host.partition(".")
-        found: dict[str, Vault | None] = {
-            Vault.SERVICE: self.world.vaults.get(name),
-            ManagedHsm.SERVICE: self.world.hsms.get(name),
-        }
-        return found.get(service)
+        places: tuple[Vault | None, ...] = (self.world.vaults.get(name), self.world.hsms.get(name))
+        return next((one for one in places if one is not None and one.service == service), None)
 
     def serves(self, host: str) -> bool:
         return self._vault(host) is not None
 
-    @staticmethod
-    def _match(request: Request) -> tuple[Route, re.Match[str]] | None:
-        hsm = request.host.endswith(ManagedHsm.SERVICE)
-        for candidate in (*HSM_ROUTES, *ROUTES) if hsm else ROUTES:
+    def _match(self, request: Request) -> tuple[Route, re.Match[str]] | None:
+        vault = self._vault(request.host)
+        for candidate in (*HSM_ROUTES, *ROUTES) if vault is not None and vault.is_hsm else ROUTES:
             found = candidate.pattern.fullmatch(request.path)
             if found and candidate.method == request.method:
                 return candidate, found

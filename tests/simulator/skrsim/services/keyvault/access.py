@@ -6,6 +6,7 @@ from __future__ import annotations
 import ipaddress
 import typing as t
 
+from ...core import clouds
 from ...core.messages import Request
 from ...core.world import ManagedHsm, Principal, Vault, World
 from ..arm import roles
@@ -77,10 +78,9 @@ def firewall(vault: Vault, request: Request) -> None:
 
 def authenticate(world: World, vault: Vault, request: Request) -> tuple[Principal, dict[str, t.Any]]:
     """The caller and the token's claims. Without a token: the challenge."""
-    audience = f"https://{vault.SERVICE}"
-    challenge = {
-        "WWW-Authenticate": f'Bearer authorization="https://login.windows.net/{vault.tenant_id}", resource="{audience}"'
-    }
+    audience = f"https://{vault.service}"
+    authority = clouds.CLOUDS[vault.cloud].authority(vault.tenant_id)
+    challenge = {"WWW-Authenticate": f'Bearer authorization="{authority}", resource="{audience}"'}
     scheme, _space, token = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not token:
         raise refuse(

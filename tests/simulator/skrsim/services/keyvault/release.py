@@ -150,7 +150,7 @@ def wrap(private: t.Any, algorithm: str, public: rsa.RSAPublicKey, broken: bool 
 def _sign(call: Call, payload: dict[str, t.Any], action: str) -> str:
     ca = call.world.services["ca"]
     hsm = call.vault.is_hsm
-    private, chain = ca.signing(call.vault.SERVICE)
+    private, chain = ca.signing(call.vault.service)
     if action in ("untrusted_chain", "wrong_name"):
         private, chain = call.world.services["foreign_signing"](action)
     ders = [certificate.public_bytes(serialization.Encoding.DER) for certificate in chain]
