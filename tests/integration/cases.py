@@ -7,6 +7,7 @@ The matrix runs each in check mode, for real and again; the sweep breaks each of
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
 import tempfile
 from collections.abc import Callable
@@ -54,9 +55,17 @@ def done(lab: Lab, module: str, **options: Any) -> dict[str, Any]:
 # --- what is needed before
 
 
-def vault(lab: Lab, tag: str, rbac: bool = True) -> str:
-    done(lab, "key_vault", name=f"kv-{tag}", **PLACE, enable_rbac_authorization=rbac)
+def fresh_vault(lab: Lab, tag: str) -> str:
+    done(lab, "key_vault", name=f"kv-{tag}", **PLACE, enable_rbac_authorization=True)
     return f"https://kv-{tag}.vault.azure.net"
+
+
+@functools.cache
+def vault(lab: Lab, rbac: bool = True) -> str:
+    """The name of a vault that many cases share; their keys and principals have names of their own."""
+    name = f"kv-cases-{'rbac' if rbac else 'policy'}"
+    done(lab, "key_vault", name=name, **PLACE, enable_rbac_authorization=rbac, key_managers=["self"])
+    return name
 
 
 def hsm(lab: Lab, tag: str) -> str:
@@ -64,20 +73,30 @@ def hsm(lab: Lab, tag: str) -> str:
     return f"https://hsm-{tag}.managedhsm.azure.net"
 
 
-def active_hsm(lab: Lab, tag: str) -> str:
-    uri = hsm(lab, tag)
-    lab.call("hsm_activate", name=f"hsm-{tag}")
+@functools.cache
+def active_hsm(lab: Lab) -> str:
+    """One that many cases share, active and with the caller's roles."""
+    uri = hsm(lab, "cases")
+    lab.call("hsm_activate", name="hsm-cases")
     for role in (CRYPTO_USER, CRYPTO_OFFICER):
-        lab.call("hsm_role", name=f"hsm-{tag}", role=role)
+        lab.call("hsm_role", name="hsm-cases", role=role)
     return uri
 
 
-def key_options(**place: Any) -> Options:
-    return {**place, "key_name": "app", "key_type": "EC-HSM", "release_policy": release_policy()}
+def in_hsm(lab: Lab, tag: str) -> Options:
+    return key_options(tag, hsm_uri=active_hsm(lab))
+
+
+def key_options(tag: str, **place: Any) -> Options:
+    return {**place, "key_name": f"app-{tag}", "key_type": "EC-HSM", "release_policy": release_policy()}
+
+
+def in_vault(lab: Lab, tag: str) -> Options:
+    return key_options(tag, vault_uri=f"https://{vault(lab)}.vault.azure.net")
 
 
 def key(lab: Lab, tag: str) -> Options:
-    options = key_options(vault_uri=vault(lab, tag))
+    options = in_vault(lab, tag)
     done(lab, "exportable_key", **options)
     return {name: value for name, value in options.items() if name != "release_policy"}
 
@@ -99,16 +118,15 @@ def granted(lab: Lab, **grant: Any) -> Options:
     return options
 
 
-def vault_grant(lab: Lab, tag: str, rbac: bool) -> Options:
-    vault(lab, tag, rbac)
-    return {"vault_name": f"kv-{tag}", **GROUP}
+def vault_grant(lab: Lab, rbac: bool) -> Options:
+    return {"vault_name": vault(lab, rbac), **GROUP}
 
 
 # --- the options of each call
 
 
 def _vault_deleted(lab: Lab, tag: str) -> Options:
-    vault(lab, tag)
+    fresh_vault(lab, tag)
     lab.call("vault_delete", name=f"kv-{tag}")
     return {"name": f"kv-{tag}", **PLACE, "enable_rbac_authorization": True}
 
@@ -137,10 +155,16 @@ def _cvm_there(lab: Lab, tag: str) -> Options:
     return options
 
 
+@functools.cache
+def disk_key(lab: Lab) -> Options:
+    """A key in a vault with purge protection, for disks."""
+    made = done(lab, "key_vault", name="kv-cases-disk", **PLACE, purge_protection=True)
+    found = done(lab, "exportable_key", **key_options("disk", vault_uri=made["vault_uri"]))
+    return {"key_url": found["kid"], "vault_id": made["vault"]["id"]}
+
+
 def _disk(lab: Lab, tag: str) -> Options:
-    made = done(lab, "key_vault", name=f"kv-{tag}", **PLACE, purge_protection=True)
-    disk = done(lab, "exportable_key", **key_options(vault_uri=made["vault_uri"]))
-    return {"name": f"des-{tag}", **PLACE, "key_url": disk["kid"], "vault_id": made["vault"]["id"]}
+    return {"name": f"des-{tag}", **PLACE, **disk_key(lab)}
 
 
 def _disk_there(lab: Lab, tag: str) -> Options:
@@ -173,7 +197,7 @@ def _provider_there(lab: Lab, tag: str) -> Options:
 
 CASES = [
     Case("vault", "key_vault", lambda lab, tag: {"name": f"kv-{tag}", **PLACE, "tags": {"n": 1}}, sweep=True),
-    Case("vault_rules", "key_vault", lambda lab, tag: vault(lab, tag) and {
+    Case("vault_rules", "key_vault", lambda lab, tag: fresh_vault(lab, tag) and {
         "name": f"kv-{tag}", **PLACE, "network_acls": {"default_action": "deny"}, "purge_protection": True}),
     Case("vault_recovered", "key_vault", lambda lab, tag: {**_vault_deleted(lab, tag), "deleted_action": "recover"}),
     Case("vault_purged", "key_vault", lambda lab, tag: {**_vault_deleted(lab, tag), "deleted_action": "purge"}),
@@ -184,36 +208,34 @@ CASES = [
     Case("cvm", "cvm", _cvm, sweep=True),
     Case("cvm_absent", "cvm", _cvm_there, "absent"),
     Case("identity", "cvm_identity", _identity, sweep=True),
-    Case("user_identity", "cvm_identity", _user_identity, sweep=True),
+    Case("user_identity", "cvm_identity", _user_identity),
     Case("identity_absent", "cvm_identity", _identity_taken, "absent"),
     Case("disk", "disk_encryption_set", _disk, sweep=True),
     Case("disk_absent", "disk_encryption_set", _disk_there, "absent"),
     Case("grant_policy", "release_access", lambda lab, tag: {
-        **vault_grant(lab, tag, False), "principals": principals(lab)}, sweep=True),
+        **vault_grant(lab, False), "principals": principals(lab)}, sweep=True),
     Case("grant_role", "release_access", lambda lab, tag: {
-        **vault_grant(lab, tag, True), "principals": principals(lab)}, sweep=True),
+        **vault_grant(lab, True), "principals": principals(lab)}, sweep=True),
     Case("grant_local", "release_access", lambda lab, tag: {
-        "hsm_uri": active_hsm(lab, tag), "principals": principals(lab, 1)}, sweep=True),
+        "hsm_uri": active_hsm(lab), "principals": principals(lab, 1)}, sweep=True),
     Case("grant_exclusive", "release_access", lambda lab, tag: {
-        **granted(lab, **vault_grant(lab, tag, True)), "principals": principals(lab, 1), "exclusive": True}),
-    Case("revoke_policy", "release_access", lambda lab, tag: granted(lab, **vault_grant(lab, tag, False)), "absent"),
-    Case("revoke_role", "release_access", lambda lab, tag: granted(lab, **vault_grant(lab, tag, True)), "absent",
-         sweep=True),
-    Case("revoke_local", "release_access", lambda lab, tag: granted(lab, hsm_uri=active_hsm(lab, tag)), "absent"),
+        **granted(lab, **vault_grant(lab, True)), "principals": principals(lab, 1), "exclusive": True}),
+    Case("revoke_policy", "release_access", lambda lab, tag: granted(lab, **vault_grant(lab, False)), "absent"),
+    Case("revoke_role", "release_access", lambda lab, tag: granted(lab, **vault_grant(lab, True)), "absent"),
+    Case("revoke_local", "release_access", lambda lab, tag: granted(lab, hsm_uri=active_hsm(lab)), "absent"),
     Case("revoke_everyone", "release_access", lambda lab, tag: {
-        **granted(lab, **vault_grant(lab, tag, True)), "principals": [], "everyone": True}, "absent"),
-    Case("key", "exportable_key", lambda lab, tag: key_options(vault_uri=vault(lab, tag)), sweep=True),
-    Case("key_hsm", "exportable_key", lambda lab, tag: key_options(hsm_uri=active_hsm(lab, tag))),
+        **granted(lab, **vault_grant(lab, True)), "principals": [], "everyone": True}, "absent"),
+    Case("key", "exportable_key", in_vault, sweep=True),
+    Case("key_hsm", "exportable_key", in_hsm),
     Case("key_import", "exportable_key", lambda lab, tag: {
-        **key_options(vault_uri=vault(lab, tag)), "import_material": PEM}, sweep=True),
+        **in_vault(lab, tag), "import_material": PEM}),
     Case("key_changed", "exportable_key", lambda lab, tag: {
-        **key(lab, tag), "tags": {"n": 1}, "enabled": False, "rotation_policy": {"rotate_after_create": "P90D"}},
-        sweep=True),
+        **key(lab, tag), "tags": {"n": 1}, "enabled": False, "rotation_policy": {"rotate_after_create": "P90D"}}),
     Case("key_recovered", "exportable_key", lambda lab, tag: {**_key_deleted(lab, tag), "deleted_action": "recover"}),
     Case("key_anew", "exportable_key", lambda lab, tag: {**_key_deleted(lab, tag), "deleted_action": "purge"}),
-    Case("key_stopped", "exportable_key", key, "stopped", sweep=True),
+    Case("key_stopped", "exportable_key", key, "stopped"),
     Case("key_absent", "exportable_key", key, "absent"),
-    Case("key_purged", "exportable_key", key, "purged", sweep=True),
+    Case("key_purged", "exportable_key", key, "purged"),
     Case("provider", "attestation_provider", lambda lab, tag: {
         "name": f"att{tag}", **PLACE, "policies": {"SevSnpVm": ATTESTATION}}, sweep=True),
     Case("provider_absent", "attestation_provider", _provider_there, "absent"),
