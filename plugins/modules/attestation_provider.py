@@ -8,15 +8,17 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: attestation_provider
-short_description: Manage a private attestation provider
+short_description: Manage a private attestation provider and its policies
 version_added: 0.2.0
 author:
   - confidential.azure_skr contributors (@confidential-azure)
 description:
-  - Makes a private provider of Microsoft Azure Attestation, sets its attestation policies and reads them back, or deletes it.
-  - Most fleets need none; the shared provider of the region attests VMs as well, see M(confidential.azure_skr.attestation_provider_info).
-  - An attestation policy says what the provider attests at all. The release policy of a key says to whom the key is released.
-  - The service's signed answer to a policy is verified before it is believed.
+  - Makes a private provider of Microsoft Azure Attestation, sets the policies by which it gives attestation tokens, and reads them back.
+    A key's release policy names it as authority with RV(attest_url).
+  - An attestation policy is not a release policy. It belongs to the provider, has its own language, and decides whether a VM gets a
+    token at all.
+  - What the provider answers about its policies is believed only after the answer's signature, its issuer, its time and the hash
+    of the policy have been verified, and the text has been read back.
 extends_documentation_fragment:
   - confidential.azure_skr.azure
   - confidential.azure_skr.attributes
@@ -28,6 +30,8 @@ attributes:
     support: full
   idempotent:
     support: full
+requirements:
+  - cryptography >= 3.4
 options:
   name:
     description:
@@ -43,83 +47,139 @@ options:
     description:
       - Azure region. Required when the provider is made, and fixed then.
     type: str
-  policies:
+  state:
     description:
-      - Attestation policies by attestation type, V(SevSnpVm) for SNP reports, V(AzureGuest) for guest attestation, V(Tpm),
-        V(SgxEnclave) or V(OpenEnclave). The value is the policy's text; an empty text goes back to the provider's default.
-      - Types that are not named stay as they are. What the service does not let be set is refused as
-        C(attestation_policy_refused).
-      - The identity needs the role Attestation Contributor on the provider.
-    type: dict
-    default: {}
+      - V(absent) removes the provider with its policies. Keys whose release policy names it cannot be released any more.
+    type: str
+    choices: [present, absent]
+    default: present
   policy_signing_certificates:
     description:
-      - Certificates in PEM of those who may sign policies. A provider made with them is of the trust model Isolated, and takes no other
-        policies. Fixed when the provider is made.
+      - PEM files of certificates that are marked as CA. The provider then takes only policies signed under them (trust model
+        Isolated); without them it takes what an authorized identity sends (trust model AAD).
+      - Fixed when the provider is made. V([]) says that there shall be none; left out, an existing provider's are not looked at.
     type: list
     elements: path
+  policies:
+    description:
+      - Policy texts by attestation type, which are V(AzureGuest), V(SevSnpVm), V(TdxVm), V(SgxEnclave), V(OpenEnclave) and V(Tpm).
+        Types that are not named stay as they are.
+      - V(AzureGuest) is the type with which M(confidential.azure_skr.key_release) attests.
+      - Line ends, and white space before and behind the text, make no difference.
+    type: dict
+    default: {}
+  policy_files:
+    description:
+      - The same as paths of files on the machine that runs the module.
+    type: dict
+    default: {}
+  reset_policies:
+    description:
+      - Attestation types that shall have the service's default policy.
+      - Where the default is worded otherwise than known to this module, each run resets it again, and reports a change only when
+        the text was another before. Check mode then announces a reset.
+    type: list
+    elements: str
     default: []
-  policy_signing_key:
+  policy_signer_key:
     description:
-      - File on the controller with the RSA key that signs the policies, in PEM; needed for a provider with policy signers.
+      - PEM file of the RSA key that signs policies, on the machine that runs the module. Its content is never shown.
+      - Required to set or reset policies of a provider with O(policy_signing_certificates).
     type: path
-  policy_signing_certificate:
+  policy_signer_certificate:
     description:
-      - Certificate of O(policy_signing_key) in PEM.
+      - PEM file of the certificate of O(policy_signer_key), followed by the certificates up to one of O(policy_signing_certificates).
     type: path
+  policy_signer_passphrase:
+    description:
+      - Passphrase of O(policy_signer_key), where it has one.
+    type: str
   tags:
     description:
       - Tags of the provider. They replace the tags it has; V({}) removes all.
     type: dict
-  state:
+  wait_timeout:
     description:
-      - V(absent) deletes the provider. Keys whose release policy names it as the authority are released to nobody then.
-    type: str
-    choices: [present, absent]
-    default: present
+      - Seconds to wait for a new provider to be ready, or for a removed one to be gone.
+    type: int
+    default: 120
+notes:
+  - Policies need the role Attestation Contributor on the provider, or one above it such as Contributor. A new role assignment takes
+    some minutes until the provider honours it.
+  - The resource provider Microsoft.Attestation must be registered in the subscription.
 seealso:
-  - name: How to author an attestation policy
-    description: The grammar as Microsoft documents it.
-    link: https://learn.microsoft.com/azure/attestation/author-sign-policy
+  - name: Azure Attestation documentation
+    description: The service, and the language of attestation policies.
+    link: https://learn.microsoft.com/azure/attestation/
   - module: confidential.azure_skr.attestation_provider_info
+  - module: confidential.azure_skr.exportable_key
+  - module: confidential.azure_skr.key_release
 """
 
 EXAMPLES = r"""
-- name: A provider of our own that attests nothing without secure boot
+- name: A provider of our own, which gives tokens only to VMs that booted securely
   confidential.azure_skr.attestation_provider:
-    name: ourattestation
+    name: maawebprod
     resource_group: rg-web
     location: westeurope
     policies:
       AzureGuest: |
-        version= 1.0;
+        version=1.0;
         authorizationrules
         {
-          [type=="secureboot", value==true] => permit();
+            [type=="secureboot", value==false] => deny();
+            [type=="x-ms-azurevm-debuggersdisabled", value==false] => deny();
+            => permit();
         };
         issuancerules
         {
         };
   register: provider
 
-- name: A release policy for it
-  ansible.builtin.debug:
-    msg: "{{ {'authority': provider.authority} | confidential.azure_skr.release_policy }}"
+- name: A key that is released to tokens of this provider alone
+  confidential.azure_skr.exportable_key:
+    vault_uri: https://kv-web-prod.vault.azure.net
+    key_name: tls-key
+    release_policy: "{{ {'authority': provider.attest_url} | confidential.azure_skr.release_policy }}"
+
+- name: A provider that takes signed policies only
+  confidential.azure_skr.attestation_provider:
+    name: maawebsigned
+    resource_group: rg-web
+    location: westeurope
+    policy_signing_certificates: [/etc/maa/policy-ca.pem]
+    policy_signer_key: /etc/maa/policy-signer.key
+    policy_signer_certificate: /etc/maa/policy-signer.pem
+    policy_files:
+      AzureGuest: files/azure-guest.policy
+
+- name: The service's default policy again
+  confidential.azure_skr.attestation_provider:
+    name: maawebprod
+    resource_group: rg-web
+    reset_policies: [AzureGuest]
 """
 
 RETURN = r"""
+attest_url:
+  description: Address of the provider, as Azure told it; for C(attestation_url) of the guest modules and as authority of release policies.
+  type: str
+  returned: success; none where the provider does not exist
+issuer:
+  description: The C(iss) claim of the provider's tokens.
+  type: str
+  returned: success; none where the provider does not exist
 provider:
   description: The provider as it is, or in check mode as it would be.
   type: dict
   returned: success
-authority:
-  description: Address of the provider, as release policies name it.
-  type: str
-  returned: when the provider is there
 policies:
-  description: SHA-256 of the policy's text by attestation type.
+  description:
+    - By attestation type, of the types named in the options, how the policy is or in check mode would be.
+    - C(sha256) is the hash of the text, C(policy_hash) the C(x-ms-policy-hash) claim of tokens given under it, C(default) whether it is a
+      known default policy.
   type: dict
-  returned: when O(policies) is given and the provider is there
+  returned: success
 reason:
   description: Stable code of the failure.
   type: str
@@ -143,7 +203,11 @@ import typing as t
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.confidential.azure_skr.plugins.module_utils import skin
-from ansible_collections.confidential.azure_skr.plugins.module_utils.azure import private_provider
+from ansible_collections.confidential.azure_skr.plugins.module_utils.azure import (
+    attestation_policy,
+    attestation_private,
+    attestation_token,
+)
 from ansible_collections.confidential.azure_skr.plugins.module_utils.azure.arguments import azure_argument_spec
 from ansible_collections.confidential.azure_skr.plugins.module_utils.azure.clients import connection
 
@@ -154,29 +218,46 @@ def main() -> None:
         "name": {"type": "str", "required": True},
         "resource_group": {"type": "str", "required": True},
         "location": {"type": "str"},
-        "policies": {"type": "dict", "default": {}},
-        "policy_signing_certificates": {"type": "list", "elements": "path", "default": []},
-        "policy_signing_key": {"type": "path", "no_log": False},
-        "policy_signing_certificate": {"type": "path"},
-        "tags": {"type": "dict"},
         "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+        "policy_signing_certificates": {"type": "list", "elements": "path"},
+        "policies": {"type": "dict", "default": {}},
+        "policy_files": {"type": "dict", "default": {}},
+        "reset_policies": {"type": "list", "elements": "str", "default": []},
+        "policy_signer_key": {"type": "path", "no_log": False},
+        "policy_signer_certificate": {"type": "path"},
+        "policy_signer_passphrase": {"type": "str", "no_log": True},
+        "tags": {"type": "dict"},
+        "wait_timeout": {"type": "int", "default": 120},
     }
-    module = AnsibleModule(argument_spec=spec, supports_check_mode=True)
+    module = AnsibleModule(
+        argument_spec=spec,
+        required_together=[("policy_signer_key", "policy_signer_certificate")],
+        required_by={"policy_signer_passphrase": "policy_signer_key"},
+        supports_check_mode=True,
+    )
     options = module.params
 
+    def policies() -> attestation_policy.Wanted:
+        signer = None
+        if options["policy_signer_key"]:
+            signer = attestation_token.load_signer(
+                options["policy_signer_key"], options["policy_signer_certificate"], options["policy_signer_passphrase"]
+            )
+        texts, files, reset = options["policies"], options["policy_files"], options["reset_policies"]
+        return attestation_policy.wanted(texts, files, reset, signer)
+
     def run() -> t.Dict[str, t.Any]:
-        wanted = private_provider.Wanted(
-            name=options["name"],
-            resource_group=options["resource_group"],
-            location=options["location"],
-            signers=tuple(options["policy_signing_certificates"]),
-            policies={kind: str(text or "") for kind, text in options["policies"].items()},
-            signing_key=options["policy_signing_key"],
-            signing_certificate=options["policy_signing_certificate"],
-            tags=options["tags"],
-            present=options["state"] == "present",
+        names = ("name", "resource_group", "location", "tags", "wait_timeout")
+        given = options["policy_signing_certificates"]
+        present = options["state"] == "present"
+        wanted = attestation_private.Wanted(
+            present=present,
+            signing_certificates=None if given is None else tuple(given),
+            policies=policies() if present else attestation_policy.Wanted(),
+            **{name: options[name] for name in names},
         )
-        return private_provider.ensure(connection(options), wanted, module.check_mode)
+        with connection(options) as azure:
+            return attestation_private.ensure(azure, wanted, module.check_mode)
 
     skin.run(module, run)
 

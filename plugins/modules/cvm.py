@@ -232,7 +232,8 @@ def main() -> None:
             "options": {part: {"type": "str"} for part in ("id", "publisher", "offer", "sku", "version")},
         },
         "admin_username": {"type": "str", "default": "azureuser"},
-        "ssh_public_keys": {"type": "list", "elements": "str", "default": [], "no_log": False},
+        # Not secret, but somebody may paste the private half.
+        "ssh_public_keys": {"type": "list", "elements": "str", "default": [], "no_log": True},
         "security_encryption_type": {"type": "str", "choices": list(cvm.ENCRYPTION)},
         "secure_boot_enabled": {"type": "bool"},
         "disk_encryption_set_id": {"type": "str"},
@@ -248,21 +249,21 @@ def main() -> None:
     options = module.params
 
     def run() -> t.Dict[str, t.Any]:
-        azure = connection(options)
-        names = (
-            *("name", "resource_group", "location", "size", "zone", "image", "admin_username", "tags"),
-            *("security_encryption_type", "secure_boot_enabled", "disk_encryption_set_id"),
-            *("os_disk_type", "os_disk_size_gb", "network_interface_id"),
-        )
-        group, users = options["resource_group"], options["user_assigned"]
-        ids = user_identity.resource_ids(users, group, azure.subscription_id) if users else []
-        wanted = cvm.Wanted(
-            ssh_public_keys=tuple(options["ssh_public_keys"]),
-            identities=identity.Wanted(options["system_assigned"], tuple(ids)),
-            present=options["state"] == "present",
-            **{name: options[name] for name in names},
-        )
-        return cvm.ensure(azure, wanted, module.check_mode)
+        with connection(options) as azure:
+            names = (
+                *("name", "resource_group", "location", "size", "zone", "image", "admin_username", "tags"),
+                *("security_encryption_type", "secure_boot_enabled", "disk_encryption_set_id"),
+                *("os_disk_type", "os_disk_size_gb", "network_interface_id"),
+            )
+            group, users = options["resource_group"], options["user_assigned"]
+            ids = user_identity.resource_ids(users, group, azure.subscription_id) if users else []
+            wanted = cvm.Wanted(
+                ssh_public_keys=tuple(options["ssh_public_keys"]),
+                identities=identity.Wanted(options["system_assigned"], tuple(ids)),
+                present=options["state"] == "present",
+                **{name: options[name] for name in names},
+            )
+            return cvm.ensure(azure, wanted, module.check_mode)
 
     skin.run(module, run)
 

@@ -190,16 +190,16 @@ def main() -> None:
     options = module.params
 
     def run() -> t.Dict[str, t.Any]:
-        azure = connection(options)
-        group, subscription = options["resource_group"], azure.login.subscription_id
-        vms = identity.locate(options["vms"] or [], group, subscription)
-        vms += identity.locate(options["scale_sets"] or [], group, subscription, scale_sets=True)
-        names = options["user_assigned"]
-        users = user_identity.resource_ids(names, group, azure.subscription_id) if names else []
-        system = options["system_assigned"] if options["system_assigned"] is not None else not users
-        wanted = identity.Wanted(system, tuple(users), options["state"] == "present")
-        made = user_identity.ensure(azure, users, options["location"], module.check_mode) if wanted.present else []
-        return identity.ensure(azure, vms, module.check_mode, wanted, made, options["upgrade_instances"])
+        with connection(options) as azure:
+            group, subscription = options["resource_group"], azure.login.subscription_id
+            vms = identity.locate(options["vms"] or [], group, subscription)
+            vms += identity.locate(options["scale_sets"] or [], group, subscription, scale_sets=True)
+            names = options["user_assigned"]
+            users = user_identity.resource_ids(names, group, azure.subscription_id) if names else []
+            system = options["system_assigned"] if options["system_assigned"] is not None else not users
+            wanted = identity.Wanted(system, tuple(users), options["state"] == "present")
+            made = user_identity.ensure(azure, users, options["location"], module.check_mode) if wanted.present else []
+            return identity.ensure(azure, vms, module.check_mode, wanted, made, options["upgrade_instances"])
 
     skin.run(module, run)
 

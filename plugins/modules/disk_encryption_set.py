@@ -127,7 +127,8 @@ def main() -> None:
         wanted = disk_encryption.Wanted(
             present=options["state"] == "present", **{name: options[name] for name in names}
         )
-        return disk_encryption.ensure(connection(options), wanted, module.check_mode)
+        with connection(options) as azure:
+            return disk_encryption.ensure(azure, wanted, module.check_mode)
 
     skin.run(module, run)
 

@@ -440,11 +440,12 @@ def main() -> None:
             material=key_import.read(options),
             **{name: options[name] for name in names},
         )
-        if options["state"] == "present":
-            return key.ensure(connection(options), wanted, module.check_mode)
-        if options["state"] == "stopped":
-            return key_stop.ensure(connection(options), wanted, module.check_mode)
-        return key_removal.ensure(connection(options), at, options["state"] == "purged", module.check_mode)
+        with connection(options) as azure:
+            if options["state"] == "present":
+                return key.ensure(azure, wanted, module.check_mode)
+            if options["state"] == "stopped":
+                return key_stop.ensure(azure, wanted, module.check_mode)
+            return key_removal.ensure(azure, at, options["state"] == "purged", module.check_mode)
 
     skin.run(module, run)
 

@@ -163,7 +163,8 @@ def main() -> None:
     def run() -> t.Dict[str, t.Any]:
         name = options["key_name"]
         at = key_target.target(options["vault_uri"], options["hsm_uri"], name or "any")
-        return key_info.info(connection(options), at, name, options["deleted"], options["attestation"])
+        with connection(options) as azure:
+            return key_info.info(azure, at, name, options["deleted"], options["attestation"])
 
     skin.run(module, run)
 

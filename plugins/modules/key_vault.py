@@ -187,7 +187,8 @@ def main() -> None:
         network = vault_network.wanted(options["public_network_access"], options["network_acls"])
         managers = tuple(options["key_managers"])
         wanted = vault.Wanted(key_managers=managers, network=network, **{name: options[name] for name in names})
-        return vault.ensure(connection(options), wanted, module.check_mode)
+        with connection(options) as azure:
+            return vault.ensure(azure, wanted, module.check_mode)
 
     skin.run(module, run)
 

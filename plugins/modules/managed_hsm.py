@@ -204,7 +204,8 @@ def main() -> None:
             network=vault_network.wanted(options["public_network_access"], options["network_acls"]),
             **{name: options[name] for name in names},
         )
-        return hsm.ensure(connection(options), wanted, module.check_mode)
+        with connection(options) as azure:
+            return hsm.ensure(azure, wanted, module.check_mode)
 
     skin.run(module, run)
 

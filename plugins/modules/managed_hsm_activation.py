@@ -191,7 +191,8 @@ def main() -> None:
             download_again=options["download_again"],
             wait_timeout=options["wait_timeout"],
         )
-        return hsm_activation.ensure(connection(options), wanted, module.check_mode)
+        with connection(options) as azure:
+            return hsm_activation.ensure(azure, wanted, module.check_mode)
 
     skin.run(module, run)
 

@@ -241,16 +241,16 @@ def main() -> None:
             *("vault_name", "resource_group", "hsm_uri", "grant_model", "scope", "key_name"),
             *("exclusive", "everyone", "wait", "wait_timeout"),
         )
-        azure = connection(options)
-        group = options["vm_resource_group"] or options["resource_group"]
-        vms = identity.locate(options["vms"], group, azure.login.subscription_id)
-        of_vms = identity.principals(azure, vms) if vms else []
-        wanted = access.Wanted(
-            principals=tuple(dict.fromkeys([*options["principals"], *of_vms])),
-            present=options["state"] == "present",
-            **{name: options[name] for name in names},
-        )
-        return access.ensure(azure, wanted, module.check_mode)
+        with connection(options) as azure:
+            group = options["vm_resource_group"] or options["resource_group"]
+            vms = identity.locate(options["vms"], group, azure.login.subscription_id)
+            of_vms = identity.principals(azure, vms) if vms else []
+            wanted = access.Wanted(
+                principals=tuple(dict.fromkeys([*options["principals"], *of_vms])),
+                present=options["state"] == "present",
+                **{name: options[name] for name in names},
+            )
+            return access.ensure(azure, wanted, module.check_mode)
 
     skin.run(module, run)
 

@@ -23,7 +23,7 @@ GROUP: Options = {"resource_group": RESOURCE_GROUP}
 PLACE: Options = {**GROUP, "location": LOCATION}
 CRYPTO_USER, CRYPTO_OFFICER = "21dbd100-6940-42c2-9190-5d6cb909625b", "515eb02d-2335-4d2d-92f2-b1cbdf9c3778"
 SSH = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIEHmTestTestTestTestTestTestTestTestTest"
-ATTESTATION = "version= 1.0;authorizationrules{};issuancerules{};"
+ATTESTATION = "version= 1.0;authorizationrules{=> deny();};issuancerules{};"
 PEM = (
     "-----BEGIN PRIVATE KEY-----\nMIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgevZzL1gdAFr88hb2\n"
     "OF/2NxApJCzGCEDdfSp6VQO30hyhRANCAAQRWz+jn65BtOMvdyHKcvjBeBSDZH2r\n"

@@ -40,6 +40,7 @@ class Caller:
 
     def __init__(self, made: Lab, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.lab, self.home, self._monkeypatch = made, home, monkeypatch
+        made.in_process = False  # what a process looks up once it must look up here every time
         azure = made.azure()
         self.way = {name: azure[name] for name in ("https_proxy", "ca_path")}
         self.subscription = {"subscription_id": azure["subscription_id"]}

@@ -13,13 +13,16 @@ from integration.site import Site, ready
 from labkit import Lab
 
 from ansible_collections.confidential.azure_skr.plugins.module_utils.policy import messages
+from skrsim.lab.plan import LOCATION
 
+POLICY = "version=1.0; authorizationrules{ => permit(); => deny(); }; issuancerules{};"
 # Where each service's message is forced: service and operation of the simulator.
 PLACES = {
     "vault": ("keyvault", "key_release"),
     "attestation": ("maa", "attest_azureguest"),
     "metadata": ("imds", "imds_token"),
     "arm": ("arm", "vault_get"),
+    "attestation_policy": ("maa", "policy_set"),
 }
 ROWS = [row for row in messages.MESSAGES if row.service in PLACES and row.reason != "imds_unreachable"]
 # The TPM's return codes and the unreachable metadata service are forced by test_acceptance_guest.py.
@@ -52,6 +55,9 @@ def answer(row: messages.Message) -> dict[str, Any]:
 
 
 def ask(lab: Lab, site: Site, row: messages.Message) -> dict[str, Any]:
+    if row.service == "attestation_policy":
+        options = {"resource_group": site.group, "location": LOCATION, "policies": {"AzureGuest": POLICY}}
+        return lab.module("attestation_provider", **lab.azure(), name="maaskrdenials", **options)
     if row.service == "arm":
         return lab.module("key_vault", **lab.azure(), name=site.vault, resource_group=site.group)
     return site.release(preflight="off")

@@ -68,13 +68,6 @@ def ensure(connection: Connection, wanted: Wanted, check_mode: bool) -> t.Dict[s
     return _granted(room, wanted, model, check_mode)
 
 
-def _written(room: _Room, held: t.AbstractSet[str]) -> bool:
-    try:
-        return room.held() != held
-    except SkrFailure:
-        return True  # it cannot be told, and saying nothing changed might be wrong
-
-
 def _local(connection: Connection, wanted: Wanted) -> hsm_access.LocalRoles:
     return hsm_access.LocalRoles(
         connection, str(wanted.hsm_uri), wanted.scope, wanted.key_name, wanted.exclusive or wanted.everyone
@@ -90,15 +83,10 @@ def _granted(room: _Room, wanted: Wanted, model: str, check_mode: bool) -> t.Dic
     start = time.monotonic()
     if plan.changed and not check_mode:
         # Those that shall have it come first, so that a failure in between locks nobody out.
-        try:
-            room.apply(sorted(_difference(wanted, held)), wanted.present)
-            room.apply(sorted(others), False)
-            if wanted.wait:
-                _await_record(room, wanted)
-        except SkrFailure as failure:
-            # Some may have been written before the one that failed; a second look tells.
-            failure.changed = failure.changed or _written(room, held)
-            raise
+        room.apply(sorted(_difference(wanted, held)), wanted.present)
+        room.apply(sorted(others), False)
+        if wanted.wait:
+            _await_record(room, wanted)
     return {
         **plan.result(),
         "grant_model": model,

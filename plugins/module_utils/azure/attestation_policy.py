@@ -2,225 +2,241 @@
 # Copyright (c) 2026, confidential.azure_skr contributors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Attestation policies of a provider: read back, compared as text, sent as a JSON Web Signature, and the answer verified.
+"""The policies of a private attestation provider: read back, compared as text, set and reset at the provider itself.
 
-An attestation policy says what the provider attests at all; a key's release policy says to whom a key is released.
-Protocol: Azure Attestation REST reference, Policy (Get, Set, Reset); RFC 7515 for the signatures.
+Not to be taken for a key's release policy: this one says which VMs the provider gives tokens to.
+Requests: ``GET`` and ``PUT {attestUri}/policies/{type}``, ``POST {attestUri}/policies/{type}:reset``,
+``GET {attestUri}/certificates`` (Azure REST reference, Attestation). Every answer is proven before it is believed.
 """
 
 from __future__ import annotations
 
 import base64
+import dataclasses
 import hashlib
-import json
+import re
 import typing as t
-from urllib.parse import urlsplit
 
 from ..policy.failure import SkrFailure
+from . import attestation_token as tokens
 from .clients import Connection
+from .plan import Plan
 
 API_VERSION = "2022-08-01"
-# What Microsoft's command line documents, and the type of guest attestation, which it does not.
-TYPES = ("SgxEnclave", "OpenEnclave", "SevSnpVm", "Tpm", "AzureGuest")
-_SET = ("Updated", "Success")
-_UNSECURED = "eyJhbGciOiJub25lIn0"  # {"alg":"none"}
+# Attestation types of the service, and those that came with a later version of its API.
+TYPES = ("AzureGuest", "SevSnpVm", "TdxVm", "SgxEnclave", "OpenEnclave", "Tpm")
+_LATER = {"TdxVm": "2025-06-01"}
+# Default policies in the form of _shape; a type without default reads back as the empty text.
+_DEFAULTS = (
+    "",
+    "version=1.0;authorizationrules{=>permit();};issuancerules{};",
+    "version=1.0;authorizationrules{"
+    + "".join(
+        f'[type=="{claim}",value==false]=>deny();'
+        for claim in (
+            "x-ms-azurevm-default-securebootkeysvalidated",
+            "x-ms-azurevm-debuggersdisabled",
+            "secureboot",
+            "x-ms-azurevm-signingdisabled",
+            "x-ms-azurevm-dbvalidated",
+            "x-ms-azurevm-dbxvalidated",
+        )
+    )
+    + "=>permit();};issuancerules{};",
+)
 
 
-class Signer(t.NamedTuple):
-    """Who signs policies for a provider with policy signers: a private key object and its certificate."""
+@dataclasses.dataclass(frozen=True)
+class Wanted:
+    """Policy texts by attestation type, types that shall have the service's default again, and who signs."""
 
-    key: t.Any
-    certificate: t.Any
+    texts: t.Mapping[str, str] = dataclasses.field(default_factory=dict)
+    reset: t.Tuple[str, ...] = ()
+    signer: t.Optional[tokens.Signer] = None
 
-    def __repr__(self) -> str:
-        return "Signer(...)"
-
-
-def signer(key_path: t.Optional[str], certificate_path: t.Optional[str]) -> t.Optional[Signer]:
-    """Read both files. Raises SkrFailure ``invalid_input``; no content of a file is quoted."""
-    if not key_path or not certificate_path:
-        return None
-    from cryptography.hazmat.primitives import serialization
-    from cryptography.hazmat.primitives.asymmetric import rsa
-
-    try:
-        with open(key_path, "rb") as stream:
-            key = serialization.load_pem_private_key(stream.read(), None)
-    except (OSError, ValueError, TypeError):
-        key = None
-    if not isinstance(key, rsa.RSAPrivateKey):
-        raise _invalid("policy_signing_key", key_path, "a readable file with an RSA private key in PEM")
-    found = certificate("policy_signing_certificate", certificate_path)
-    if found.public_key() != key.public_key():
-        raise _invalid("policy_signing_certificate", certificate_path, "the certificate of policy_signing_key")
-    return Signer(key, found)
+    @property
+    def types(self) -> t.List[str]:
+        return sorted({*self.texts, *self.reset})
 
 
-def certificate(option: str, path: str) -> t.Any:
-    """A certificate in PEM. Raises SkrFailure ``invalid_input``."""
-    from cryptography import x509
-
-    try:
-        with open(path, "rb") as stream:
-            return x509.load_pem_x509_certificate(stream.read())
-    except (OSError, ValueError):
-        raise _invalid(option, path, "a readable file with a certificate in PEM") from None
-
-
-def der(found: t.Any) -> str:
-    """A certificate as ``x5c`` holds it."""
-    from cryptography.hazmat.primitives import serialization
-
-    return base64.b64encode(found.public_bytes(serialization.Encoding.DER)).decode("ascii")
-
-
-def _invalid(option: str, found: t.Any, wanted: str) -> SkrFailure:
-    return SkrFailure("invalid_input", f"{option} is {found!r}, wanted {wanted}.", {"option": option})
-
-
-def plain(text: str) -> str:
-    """A policy's text for comparing: line ends and blanks at the ends of lines mean nothing."""
-    return "\n".join(line.rstrip() for line in text.replace("\r\n", "\n").strip().split("\n"))
-
-
-def digest(text: str) -> str:
-    """SHA-256 of the text, in hex."""
-    return hashlib.sha256(plain(text).encode()).hexdigest()
-
-
-class Policies:
-    """The policies of one provider."""
-
-    def __init__(self, connection: Connection, url: str, signing: t.Optional[Signer] = None) -> None:
-        self._connection, self._url, self._signing = connection, url.rstrip("/"), signing
-        self._keys: t.Optional[t.Dict[str, t.Any]] = None
-
-    def get(self, kind: str) -> str:
-        """The policy as it is. Raises SkrFailure."""
-        what = f"the {kind} policy of {self._url}"
-        claims = self._verified(self._send("GET", kind, None, what), what)
-        stored = claims.get("x-ms-policy")
+def wanted(
+    texts: t.Mapping[str, t.Any],
+    files: t.Mapping[str, t.Any],
+    reset: t.Sequence[str],
+    signer: t.Optional[tokens.Signer] = None,
+) -> Wanted:
+    """The options, checked, with the files read. Raises SkrFailure ``invalid_input``."""
+    found: t.Dict[str, str] = {}
+    for name, text in texts.items():
+        found[_once(name, found, "policies")] = _text(text, f"policies[{name}]")
+    for name, path in files.items():
+        kind = _once(name, found, "policy_files")
         try:
-            payload = _payload(str(stored))
-            return _decode(str(payload["AttestationPolicy"])).decode()
-        except (KeyError, TypeError, ValueError) as error:
-            raise SkrFailure("attestation_protocol", f"{what} is not a JSON Web Signature with a policy.") from error
+            with open(str(path), encoding="utf-8-sig") as stream:
+                found[kind] = _text(stream.read(), f"policy_files[{name}]")
+        except (OSError, ValueError) as error:
+            raise _invalid("policy_files", path, "a readable file of UTF-8 text") from error
+    types = tuple(_once(name, found, "reset_policies") for name in reset)
+    return Wanted(found, types, signer)
 
-    def put(self, kind: str, text: str) -> None:
-        """Set a policy, and believe it only when the signed answer names the hash of what was sent."""
-        what = f"the {kind} policy of {self._url}"
-        jws = self._jws({"AttestationPolicy": _b64u(text.encode())})
-        claims = self._verified(self._send("PUT", kind, jws, what), what)
-        hashed = str(claims.get("x-ms-policy-token-hash", "")).rstrip("=")
-        expected = _b64u(hashlib.sha256(jws.encode()).digest())
-        if claims.get("x-ms-policy-result") not in _SET or hashed != expected:
+
+def kind_of(name: t.Any, option: str) -> str:
+    """An attestation type in the service's own spelling."""
+    for kind in TYPES:
+        if kind.lower() == str(name).lower():
+            return kind
+    raise _invalid(option, name, f"attestation types out of {', '.join(TYPES)}")
+
+
+def _once(name: t.Any, taken: t.Container[str], option: str) -> str:
+    kind = kind_of(name, option)
+    if kind in taken:
+        raise _invalid(option, name, "each attestation type once in policies, policy_files and reset_policies")
+    return kind
+
+
+def _text(value: t.Any, option: str) -> str:
+    if not isinstance(value, str) or not value.strip():
+        raise _invalid(option, value, "the text of a policy; the default comes back with reset_policies")
+    return normal(value)
+
+
+def _invalid(option: str, found: t.Any, wanted_text: str) -> SkrFailure:
+    message = f"{option} has {found!r}, wanted {wanted_text}."
+    return SkrFailure("invalid_input", message, {"option": option.partition("[")[0]})
+
+
+def normal(text: str) -> str:
+    """A policy as it is compared and sent: UNIX line ends, none at the end."""
+    return text.replace("\r\n", "\n").replace("\r", "\n").strip()
+
+
+def _shape(text: str) -> str:
+    """A policy without comments and white space."""
+    return re.sub(r"\s+", "", re.sub(r"//[^\n]*|/\*.*?\*/", "", text, flags=re.DOTALL))
+
+
+def is_default(text: str) -> bool:
+    """Whether this is a default policy of the service, as far as those are known."""
+    return _shape(text) in _DEFAULTS
+
+
+@dataclasses.dataclass
+class Service:
+    """The own API of one provider, at its ``attestUri``."""
+
+    connection: Connection
+    url: str
+    _keys: t.Dict[str, t.Any] = dataclasses.field(default_factory=dict, repr=False)
+
+    def __post_init__(self) -> None:
+        # The caller's token goes to this address, so it is the attestation service's or none.
+        suffix = re.escape(self.connection.login.cloud.attestation_suffix)
+        if not re.fullmatch(rf"https://([a-z0-9-]+\.)+{suffix}", self.url):
             raise SkrFailure(
-                "attestation_policy_refused",
-                f"{what} was not set: the answer is {claims.get('x-ms-policy-result')!r} for another hash.",
-                {"result": claims.get("x-ms-policy-result"), "hash": hashed, "wanted": expected},
+                "service_error", f"The attestation provider's address {self.url!r} is not one of the service."
             )
 
-    def reset(self, kind: str) -> None:
-        """Go back to the provider's default policy."""
-        what = f"the {kind} policy of {self._url}"
-        claims = self._verified(self._send("POST", kind, self._jws(None), what), what)
-        if claims.get("x-ms-policy-result") != "Removed":
-            raise SkrFailure(
-                "attestation_policy_refused",
-                f"{what} was not reset: the answer is {claims.get('x-ms-policy-result')!r}.",
-                {"result": claims.get("x-ms-policy-result")},
-            )
-
-    # --- requests
-
-    def _send(self, method: str, kind: str, jws: t.Optional[str], what: str) -> t.Dict[str, t.Any]:
-        domain = (urlsplit(self._url).hostname or "").partition(".attest.")[2]
-        scope = f"https://attest.{domain}/.default"
-        path = f"{self._url}/policies/{kind}" + (":reset" if method == "POST" else "")
-        try:
-            return self._connection.data(scope, method, path, API_VERSION, jws, what)
-        except SkrFailure as failure:
-            if failure.reason in ("authorization_failed", "permission_missing"):
-                role = "Attestation Reader" if method == "GET" else "Attestation Contributor"
-                raise SkrFailure(
-                    "authorization_failed",
-                    f"The calling identity may not do this with {what}.",
-                    failure.facts,
-                    next_step=f"Give it the role {role} on the provider.",
-                ) from failure
-            if failure.facts.get("status") == 400:
-                raise SkrFailure(
-                    "attestation_policy_refused",
-                    f"{what} was refused: {failure.facts.get('message') or failure.message}",
-                    failure.facts,
-                ) from failure
-            raise
-
-    def _jws(self, payload: t.Optional[t.Dict[str, str]]) -> str:
-        body = _b64u(json.dumps(payload, separators=(",", ":")).encode()) if payload is not None else ""
-        if self._signing is None:  # unsecured, RFC 7515 appendix A.5: the access token says who sends it
-            return f"{_UNSECURED}.{body}."
-        from cryptography.hazmat.primitives import hashes
-        from cryptography.hazmat.primitives.asymmetric import padding
-
-        header = {"alg": "RS256", "x5c": [der(self._signing.certificate)]}
-        signed = f"{_b64u(json.dumps(header, separators=(',', ':')).encode())}.{body}"
-        signature = self._signing.key.sign(signed.encode(), padding.PKCS1v15(), hashes.SHA256())
-        return f"{signed}.{_b64u(signature)}"
-
-    def _verified(self, answer: t.Mapping[str, t.Any], what: str) -> t.Dict[str, t.Any]:
-        """The claims of the answer's token, signed by one of the provider's published keys."""
-        from cryptography.exceptions import InvalidSignature
-        from cryptography.hazmat.primitives import hashes
-        from cryptography.hazmat.primitives.asymmetric import padding
-
-        token = str(answer.get("token", ""))
-        parts = token.split(".")
-        try:
-            header, claims = json.loads(_decode(parts[0])), _payload(token)
-            signature = _decode(parts[2])
-        except (IndexError, ValueError) as error:
-            raise SkrFailure("attestation_protocol", f"{what}: the answer holds no token.") from error
-        public = self._signing_keys().get(str(header.get("kid")))
-        if header.get("alg") != "RS256" or public is None:
-            raise SkrFailure("token_signature", f"{what}: the answer is signed by no key that the provider publishes.")
-        try:
-            public.verify(signature, f"{parts[0]}.{parts[1]}".encode(), padding.PKCS1v15(), hashes.SHA256())
-        except InvalidSignature as error:
-            raise SkrFailure("token_signature", f"{what}: the signature of the answer does not verify.") from error
-        if str(claims.get("iss", "")).rstrip("/") != self._url:
-            raise SkrFailure("token_issuer", f"{what}: the answer's issuer is {claims.get('iss')!r}.")
-        return claims
-
-    def _signing_keys(self) -> t.Dict[str, t.Any]:
-        """The provider's published keys by ``kid``; only RSA certificates count."""
-        from cryptography import x509
-        from cryptography.hazmat.primitives.asymmetric import rsa
-
-        if self._keys is None:
-            found: t.Dict[str, t.Any] = {}
-            document = self._connection.data(None, "GET", f"{self._url}/certs", None, None, f"the keys of {self._url}")
-            for entry in document.get("keys") or []:
-                try:
-                    public = x509.load_der_x509_certificate(base64.b64decode(entry["x5c"][0])).public_key()
-                except (KeyError, IndexError, TypeError, ValueError):
-                    continue
-                if isinstance(public, rsa.RSAPublicKey):
-                    found[str(entry.get("kid"))] = public
-            self._keys = found
+    def keys(self) -> t.Dict[str, t.Any]:
+        """The provider's signing keys, asked once."""
+        if not self._keys:
+            self._keys = self.connection.attestation("GET", f"{self.url}/certs", "the attestation provider's keys")
         return self._keys
 
+    def _claims(self, answer: t.Mapping[str, t.Any]) -> t.Dict[str, t.Any]:
+        return tokens.verified(answer, self.keys, self.url)
 
-def _payload(jws: str) -> t.Dict[str, t.Any]:
-    found = json.loads(_decode(jws.split(".")[1]))
-    if not isinstance(found, dict):
-        raise ValueError("no object")
-    return found
+    def get(self, kind: str) -> str:
+        """The text of the policy of one type as the provider has it."""
+        answer = self._call("GET", kind)
+        return tokens.text_of(str(self._claims(answer).get("x-ms-policy", "")))
+
+    def set(self, kind: str, text: str, signer: t.Optional[tokens.Signer]) -> None:
+        """Set one policy. Raises SkrFailure, also where the answer is not about what was sent."""
+        sent = tokens.wrapped(text, signer)
+        claims = self._claims(self._call("PUT", kind, content=sent))
+        digest = tokens.b64u(hashlib.sha256(sent.encode()).digest())
+        if claims.get("x-ms-policy-result") != "Updated":
+            raise _unproven(kind, f"it reports {claims.get('x-ms-policy-result')!r}, wanted 'Updated'")
+        if str(claims.get("x-ms-policy-token-hash", "")).rstrip("=") != digest:
+            raise _unproven(kind, "the hash it reports is not that of the policy sent")
+        if normal(self.get(kind)) != text:
+            raise _unproven(kind, "it reads back otherwise than it was sent")
+
+    def reset(self, kind: str, signer: t.Optional[tokens.Signer]) -> None:
+        """Give one type its default policy back."""
+        claims = self._claims(self._call("POST", kind, ":reset", tokens.wrapped(None, signer)))
+        if claims.get("x-ms-policy-result") != "Removed":
+            raise _unproven(kind, f"it reports {claims.get('x-ms-policy-result')!r}, wanted 'Removed'")
+
+    def certificates(self) -> t.Set[bytes]:
+        """The certificates (DER) under which the provider takes policies."""
+        what = "the attestation provider's policy certificates"
+        answer = self.connection.attestation("GET", f"{self.url}/certificates", what, API_VERSION)
+        keys = self._claims(answer).get("x-ms-policy-certificates") or {}
+        try:
+            return {base64.b64decode(key["x5c"][0]) for key in keys.get("keys") or []}
+        except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+            raise SkrFailure("service_error", f"{what}: the answer does not have the documented form.") from error
+
+    def _call(self, method: str, kind: str, verb: str = "", content: t.Optional[str] = None) -> t.Dict[str, t.Any]:
+        version = _LATER.get(kind, API_VERSION)
+        what = f"attestation policy {kind} of {self.url}"
+        return self.connection.attestation(method, f"{self.url}/policies/{kind}{verb}", what, version, content)
 
 
-def _decode(text: str) -> bytes:
-    return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+def _unproven(kind: str, what: str) -> SkrFailure:
+    message = f"The attestation provider's answer about the policy {kind} does not verify: {what}."
+    return SkrFailure("attestation_policy_unverified", message, {"attestation_type": kind})
 
 
-def _b64u(data: bytes) -> str:
-    return base64.urlsafe_b64encode(data).rstrip(b"=").decode("ascii")
+def check_signer(want: Wanted, isolated: bool) -> None:
+    """A provider that takes signed policies alone needs a signer. Raises SkrFailure before anything is sent."""
+    if isolated and want.types and want.signer is None:
+        raise SkrFailure(
+            "attestation_policy_unsigned",
+            "The provider takes signed policies only (trust model Isolated), and no signer was given.",
+            {"trust_model": "Isolated"},
+        )
+
+
+def get(service: Service, types: t.Iterable[str]) -> t.Dict[str, str]:
+    """The texts as the provider has them."""
+    return {kind: service.get(kind) for kind in types}
+
+
+def plan(want: Wanted, found: t.Mapping[str, str]) -> Plan:
+    """What has to change. ``found``: texts by type; a type that is not in it is not known yet (a new provider's).
+
+    ``body`` maps types to the text to set, or to None for a reset.
+    """
+    body: t.Dict[str, t.Any] = {
+        kind: text for kind, text in want.texts.items() if kind not in found or normal(found[kind]) != text
+    }
+    # A default that is not recognised is reset again: the text afterwards tells whether that changed anything.
+    body.update({kind: None for kind in want.reset if kind in found and not is_default(found[kind])})
+    before = {kind: normal(text) for kind, text in found.items() if kind in want.types}
+    after = {**before, **{kind: text if text is not None else "(default)" for kind, text in body.items()}}
+    return Plan("update" if body else "none", before, after, body or None)
+
+
+def apply(service: Service, want: Wanted, wish: Plan) -> t.Dict[str, str]:
+    """Carry out a plan; returns the texts as the provider then has them, of the types that are wanted."""
+    for kind, text in (wish.body or {}).items():
+        if text is None:
+            service.reset(kind, want.signer)
+        else:
+            service.set(kind, text, want.signer)
+    return get(service, want.types)
+
+
+def describe(texts: t.Mapping[str, str]) -> t.Dict[str, t.Dict[str, t.Any]]:
+    """What the module returns of policies: hashes, not texts."""
+    return {
+        kind: {
+            "sha256": hashlib.sha256(text.encode()).hexdigest(),
+            "policy_hash": tokens.policy_hash(text),
+            "default": is_default(text),
+        }
+        for kind, text in sorted(texts.items())
+    }

@@ -31,6 +31,7 @@ class Connection:
     ca_path: t.Optional[str] = None
     https_proxy: t.Optional[str] = None
     gate: budget.Gate = dataclasses.field(default_factory=budget.Gate, repr=False)
+    wrote: bool = False  # whether Azure has, or may have, carried out a request that changes something
     _cache: t.Dict[str, t.Any] = dataclasses.field(default_factory=dict, repr=False)
 
     @property
@@ -46,6 +47,41 @@ class Connection:
     def _transport(self) -> t.Dict[str, t.Any]:
         """One transport for every client: proxy and CA apply to all."""
         return dict(self._once("transport", lambda: transport.keywords(self.ca_path, self.https_proxy)))
+
+    def __enter__(self) -> Connection:
+        return self
+
+    def __exit__(self, kind: t.Any, error: t.Any, trace: t.Any) -> None:
+        """A failure tells whether something had been changed before it, by what really went out."""
+        if isinstance(error, SkrFailure):
+            error.changed = error.changed or self.wrote
+
+    def _policies(self, gate: t.Optional[budget.Gate] = None) -> t.List[t.Any]:
+        """Policies for each attempt of a request."""
+        return [policy for policy in (budget.policy(gate) if gate else None, self._witness()) if policy is not None]
+
+    def _witness(self) -> t.Any:
+        """Sees every request that changes something go out, and whether it was refused; no answer counts as done."""
+        from azure.core.exceptions import HttpResponseError
+        from azure.core.pipeline.policies import HTTPPolicy
+
+        connection = self
+
+        class Witness(HTTPPolicy):  # type: ignore[misc]
+            def send(self, request: t.Any) -> t.Any:
+                writes = request.http_request.method not in ("GET", "HEAD")
+                try:
+                    response = self.next.send(request)
+                except HttpResponseError:
+                    raise
+                except Exception:
+                    connection.wrote = connection.wrote or writes
+                    raise
+                if writes and response.http_response.status_code < 400:
+                    connection.wrote = True
+                return response
+
+        return Witness()
 
     def _once(self, name: str, make: t.Callable[[], t.Any]) -> t.Any:
         if name not in self._cache:
@@ -95,7 +131,7 @@ class Connection:
                 self.subscription_id,
                 base_url=cloud.resource_manager,
                 credential_scopes=[cloud.scope],
-                per_retry_policies=[budget.policy(self.gate)],
+                per_retry_policies=self._policies(self.gate),
                 **self._transport(),
             )
 
@@ -124,7 +160,7 @@ class Connection:
                 from azure.keyvault.keys import KeyClient
             except ImportError as error:
                 raise credentials.library_missing("azure-keyvault-keys") from error
-            return KeyClient(vault_uri, self.credential, **self._transport())
+            return KeyClient(vault_uri, self.credential, per_retry_policies=self._policies(), **self._transport())
 
         return self._once(f"keys {vault_uri}", make)
 
@@ -136,7 +172,10 @@ class Connection:
                 from azure.keyvault.administration import KeyVaultAccessControlClient
             except ImportError as error:
                 raise credentials.library_missing("azure-keyvault-administration") from error
-            return KeyVaultAccessControlClient(hsm_uri, self.credential, **self._transport())
+            policies = self._policies()
+            return KeyVaultAccessControlClient(
+                hsm_uri, self.credential, per_retry_policies=policies, **self._transport()
+            )
 
         return self._once(f"local roles {hsm_uri}", make)
 
@@ -152,27 +191,24 @@ class Connection:
         """Change one document that way."""
         return self._send("PATCH", path, api_version, body, what)
 
-    def data(
-        self,
-        scope: t.Optional[str],
-        method: str,
-        url: str,
-        api_version: t.Optional[str],
-        text: t.Optional[str],
-        what: str,
+    def attestation(
+        self, method: str, url: str, what: str, api_version: str = "", content: t.Optional[str] = None
     ) -> t.Dict[str, t.Any]:
-        """One request to a data plane that has no well-kept SDK, on the same rules; without ``scope`` nobody signs in."""
-        client = self._once(f"data {scope}", lambda: self._pipeline(scope))
+        """One call of an attestation provider's own API; ``content`` goes as plain text. Raises SkrFailure."""
+        client = self._once("attestation", self._attestation_pipeline)
         with errors(what):
             from azure.core.exceptions import HttpResponseError
             from azure.core.rest import HttpRequest
 
-            parameters = {"api-version": api_version} if api_version else None
-            headers = {"Content-Type": "text/plain"} if text is not None else None
-            request = HttpRequest(method, url, params=parameters, content=text, headers=headers)
+            request = HttpRequest(method, url, params={"api-version": api_version} if api_version else {})
+            if content is not None:
+                headers = {"Content-Type": "text/plain"}
+                request = HttpRequest(
+                    method, url, params={"api-version": api_version}, content=content, headers=headers
+                )
             response = client.send_request(request, **SAFE_TO_REPEAT)
             if response.status_code != 200:
-                raise HttpResponseError(response=response)
+                raise _attestation_refusal(what, HttpResponseError(response=response))
             return t.cast(t.Dict[str, t.Any], response.json())
 
     def delete(self, path: str, api_version: str, what: str) -> None:
@@ -226,25 +262,42 @@ class Connection:
                 return {}
             return t.cast(t.Dict[str, t.Any], response.json())
 
-    def _pipeline(self, scope: t.Optional[str] = "") -> t.Any:
-        """The policies of the generated clients without their models; ``scope`` None: without signing in."""
+    def _pipeline(self) -> t.Any:
         try:
-            from azure.core.pipeline import policies
             from azure.mgmt.core import ARMPipelineClient
             from azure.mgmt.core.policies import ARMChallengeAuthenticationPolicy
         except ImportError as error:
             raise credentials.library_missing("azure-mgmt-core") from error
+        cloud = self.login.cloud
+        chain, kwargs = self._chain(ARMChallengeAuthenticationPolicy(self.credential, cloud.scope), self.gate)
+        return ARMPipelineClient(cloud.resource_manager, policies=chain, **kwargs)
+
+    def _attestation_pipeline(self) -> t.Any:
+        try:
+            from azure.core import PipelineClient
+            from azure.core.pipeline.policies import BearerTokenCredentialPolicy
+        except ImportError as error:
+            raise credentials.library_missing("azure-core") from error
+        audience = f"https://{self.login.cloud.attestation_suffix}"
+        chain, kwargs = self._chain(BearerTokenCredentialPolicy(self.credential, f"{audience}/.default"))
+        return PipelineClient(audience, policies=chain, **kwargs)
+
+    def _chain(
+        self, authentication: t.Any, gate: t.Optional[budget.Gate] = None
+    ) -> t.Tuple[t.List[t.Any], t.Dict[str, t.Any]]:
+        """The policies of a bare client and what its transport is made with. Redirects are not among them."""
+        from azure.core.pipeline import policies
+
         kwargs = self._transport()
         chain = [
             policies.RequestIdPolicy(),
             policies.UserAgentPolicy(kwargs.pop("user_agent"), user_agent_use_env=kwargs.pop("user_agent_use_env")),
             policies.ProxyPolicy(kwargs.pop("proxies", None)),
             policies.RetryPolicy(),
-            budget.policy(self.gate if scope == "" else budget.Gate()),
+            *self._policies(gate),
+            authentication,
         ]
-        if scope is not None:
-            chain.append(ARMChallengeAuthenticationPolicy(self.credential, scope or self.login.cloud.scope))
-        return ARMPipelineClient(self.login.cloud.resource_manager, policies=chain, **kwargs)
+        return chain, kwargs
 
     def caller(self) -> t.Dict[str, t.Any]:
         """Claims of the caller's own token: ``oid`` and ``tid`` are what is read of it."""
@@ -286,14 +339,12 @@ def errors(what: str) -> t.Iterator[None]:
         raise sign_in.failure(what, error) from error
     except exceptions.IncompleteReadError as error:
         raise SkrFailure("network_unreachable", f"{what}: the connection broke off within the answer.") from error
+    except exceptions.DecodeError as error:
+        raise _cut_off(what, error) from error
     except exceptions.HttpResponseError as error:
         raise refusal(what, error) from error
     except json.JSONDecodeError as error:
-        raise SkrFailure(
-            "service_error",
-            f"{what}: the answer is not JSON, as if a proxy or portal had answered in the service's place.",
-            {"error": type(error).__name__},
-        ) from error
+        raise _cut_off(what, error) from error
     except (exceptions.ServiceRequestError, exceptions.ServiceResponseError) as error:
         text = str(error)
         if "certificate verify failed" in text.lower():
@@ -306,6 +357,14 @@ def errors(what: str) -> t.Iterator[None]:
         ) from error
 
 
+def _cut_off(what: str, error: Exception) -> SkrFailure:
+    return SkrFailure(
+        "service_error",
+        f"{what}: the answer is not JSON, as if it had been cut off, or a proxy had answered in the service's place.",
+        {"error": type(error).__name__},
+    )
+
+
 def service_code(error: t.Any) -> t.Tuple[str, str, str]:
     """Code, inner code and message of a service's error answer, each empty when there is none."""
     inner = getattr(error, "error", None)
@@ -316,13 +375,12 @@ def service_code(error: t.Any) -> t.Tuple[str, str, str]:
     return code, inner_code, message
 
 
-def refusal(what: str, error: t.Any) -> SkrFailure:
-    """The failure for an error answer of Resource Manager or Key Vault."""
+def _answered(error: t.Any) -> t.Dict[str, t.Any]:
+    """What an error answer says, as facts."""
     code, inner, message = service_code(error)
-    status = getattr(error, "status_code", None)
     headers = getattr(getattr(error, "response", None), "headers", None) or {}
-    facts = {
-        "status": status,
+    facts: t.Dict[str, t.Any] = {
+        "status": getattr(error, "status_code", None),
         "code": code,
         "inner_code": inner,
         "message": message[:500],
@@ -330,6 +388,32 @@ def refusal(what: str, error: t.Any) -> SkrFailure:
     }
     if str(headers.get("Retry-After", "")).isdigit():
         facts["retry_after"] = int(headers["Retry-After"])
+    return facts
+
+
+def _attestation_refusal(what: str, error: t.Any) -> SkrFailure:
+    """The failure for an error answer of an attestation provider's own API."""
+    code, _inner, message = service_code(error)
+    facts, text = _answered(error), message[:300] or type(error).__name__
+    if facts["status"] in (401, 403):  # the service answers 401 to a caller without the role, too
+        return SkrFailure(
+            "authorization_failed",
+            f"{what}: {text}",
+            facts,
+            "The calling identity may not do this at the attestation provider, or the grant is not effective yet.",
+            "Give it the role Attestation Contributor on the provider (to read alone: Attestation Reader).",
+        )
+    decoded = messages.decode(message, "attestation_policy", facts["status"], [code] if code else [])
+    facts.update(decoded.facts if decoded else {})
+    reason = decoded.reason if decoded else "throttled" if facts["status"] == 429 else "service_error"
+    return SkrFailure(reason, f"{what}: {text}", facts)
+
+
+def refusal(what: str, error: t.Any) -> SkrFailure:
+    """The failure for an error answer of Resource Manager or Key Vault."""
+    code, inner, message = service_code(error)
+    facts = _answered(error)
+    status = facts["status"]
     text = message[:300] or type(error).__name__
     codes = [one for one in (code, inner) if one]
     # The status of a failed long-running operation is that of the last poll: 200, which says nothing.
@@ -341,6 +425,7 @@ def refusal(what: str, error: t.Any) -> SkrFailure:
         facts.update({name: value for name, value in decoded.facts.items() if name not in facts})
     if reason is None:
         reason = {
+            401: "authentication_failed",
             404: "resource_not_found",
             409: "conflict",
             412: "conflict",

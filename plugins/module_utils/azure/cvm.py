@@ -146,7 +146,6 @@ def _make(connection: Connection, wanted: Wanted, check_mode: bool) -> t.Dict[st
             ).result()
             found = wire(machines.get(wanted.resource_group, wanted.name))
     except SkrFailure as failure:
-        failure.changed = failure.changed or bool(made)
         failure.facts["network_made"] = made
         raise
     return {**plan.result(), "vm": cvm_info.describe(found), "network_made": made}

@@ -271,13 +271,22 @@ def _recovery(connection: Connection, deleted: t.Any) -> t.Dict[str, t.Any]:
 def _send(connection: Connection, wanted: Wanted, plan: Plan) -> t.Dict[str, t.Any]:
     """Start what the plan says and, unless told otherwise, wait for its end."""
     client, body = connection.managed_hsms, dict(plan.body or {})
-    with errors(f"managed HSM {wanted.name}"):
-        start = client.begin_update if plan.action == "update" else client.begin_create_or_update
-        poller = start(wanted.resource_group, wanted.name, body, polling_interval=_POLL, **SAFE_TO_REPEAT)
-        if wanted.wait:
-            poller.result(wanted.wait_timeout)
-            if not poller.done():
-                raise _too_long(wanted)
+    try:
+        with errors(f"managed HSM {wanted.name}"):
+            start = client.begin_update if plan.action == "update" else client.begin_create_or_update
+            poller = start(wanted.resource_group, wanted.name, body, polling_interval=_POLL, **SAFE_TO_REPEAT)
+            if wanted.wait:
+                poller.result(wanted.wait_timeout)
+                if not poller.done():
+                    raise _too_long(wanted)
+    except SkrFailure as failure:
+        # An answer that got lost, and a repetition that met the first one's work: it is under way, or done.
+        if failure.reason not in ("conflict", "service_error", "network_unreachable") or plan.action == "update":
+            raise
+        found = get(connection, wanted.resource_group, wanted.name)
+        if found is None or found["properties"].get("provisioningState") == "Failed":
+            raise
+        return _await(connection, wanted, found) if wanted.wait else found
     found = get(connection, wanted.resource_group, wanted.name)
     if found is None:
         raise SkrFailure("conflict", f"The managed HSM {wanted.name} is gone right after it was written.")

@@ -12,7 +12,7 @@ import typing as t
 
 from ..policy.failure import SkrFailure
 from . import hsm, security_domain
-from .clients import ONCE, SAFE_TO_REPEAT, Connection, errors
+from .clients import SAFE_TO_REPEAT, Connection, errors
 from .plan import Plan
 
 API_VERSION = "2025-07-01"
@@ -128,7 +128,8 @@ def _send(connection: Connection, uri: str, method: str, path: str, body: t.Any 
         from azure.core.rest import HttpRequest
 
         request = HttpRequest(method, f"{uri}{path}", params={"api-version": API_VERSION}, json=body)
-        response = client.send_request(request, **(ONCE if method == "POST" else SAFE_TO_REPEAT))
+        # A second download is another copy of the same domain, so it may be repeated.
+        response = client.send_request(request, **SAFE_TO_REPEAT)
         if response.status_code not in (200, 202):
             raise HttpResponseError(response=response)
         return t.cast(t.Dict[str, t.Any], response.json())

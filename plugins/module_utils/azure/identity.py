@@ -284,11 +284,9 @@ def _result(outcomes: t.Sequence[Outcome], identities_made: t.Sequence[str], wai
     first = failed[0].failure if failed else None
     if first is not None:
         names = ", ".join(outcome.vm.name for outcome in failed)
-        told = SkrFailure(
+        raise SkrFailure(
             first.reason,
             f"{len(failed)} of {len(outcomes)} VMs failed ({names}), the others are done: {first.message}",
             {**result, "failed": [outcome.vm.name for outcome in failed]},
         )
-        told.changed = bool(result["changed"])
-        raise told
     return result

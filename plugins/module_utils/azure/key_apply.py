@@ -33,7 +33,7 @@ _PURGE_TIMEOUT, _PURGE_POLL = 60.0, 2.0
 def apply(client: t.Any, wanted: Wanted, plan: Plan) -> t.Any:
     """Carry out a plan; returns the key as it then is.
 
-    Raises SkrFailure; its ``changed`` and the fact ``done`` tell what had been changed before it.
+    Raises SkrFailure; its fact ``done`` tells what had been changed before it.
     """
     name, done = wanted.name, []
     before = plan.before.get("version")
@@ -54,7 +54,7 @@ def apply(client: t.Any, wanted: Wanted, plan: Plan) -> t.Any:
             return client.get_key(name, wanted.version)
     except SkrFailure as failure:
         if done:
-            failure.changed, failure.facts["done"] = True, done
+            failure.facts["done"] = done
         raise
 
 

@@ -78,10 +78,8 @@ def _disable(client: t.Any, name: str, versions: t.Sequence[str]) -> None:
     if failed:
         first = failed[0][1]
         still = [version for version, _failure in failed]
-        partly = SkrFailure(
+        raise SkrFailure(
             first.reason,
             f"{len(still)} of {len(versions)} versions of {name} are still enabled ({', '.join(still)}): {first.message}",
             {**first.facts, "still_enabled": still, "disabled": [one for one in versions if one not in still]},
         )
-        partly.changed = len(still) < len(versions)
-        raise partly

@@ -59,7 +59,7 @@ class Roles:
         first = next(iter(failed.values()))
         if len(principals) == 1:
             raise first
-        told = SkrFailure(
+        raise SkrFailure(
             first.reason,
             f"{len(failed)} of {len(principals)} principals failed ({', '.join(failed)}), the others are done: {first.message}",
             {
@@ -68,8 +68,6 @@ class Roles:
                 "done": [who for who in principals if who not in failed],
             },
         )
-        told.changed = len(failed) < len(principals)
-        raise told
 
     def _grant(self, principal: str) -> None:
         name = str(uuid.uuid5(_NAMESPACE, f"{self.where.lower()}|{principal}|{ROLE_ID}"))

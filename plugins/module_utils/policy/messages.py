@@ -196,6 +196,37 @@ MESSAGES: t.Tuple[Message, ...] = (
         (400,),
         ("PolicyEvaluationError",),
     ),
+    # --- attestation policies (Microsoft Learn, "Azure Attestation troubleshooting guide")
+    Message(
+        "attestation_policy",
+        "attestation_policy_refused",
+        "PolicyParsingError: Invalid policy was specified Msg:[Policy Parser Exception Thrown: Offending symbol: '[' Line: '2' ...",
+        r"^(?:.*?Offending\s+symbol: '(?P<symbol>[^']*)'\s+Line: '(?P<line>\d+)')?",
+        (400,),
+        ("PolicyParsingError",),
+    ),
+    Message(
+        "attestation_policy",
+        "attestation_policy_refused",
+        "InvalidParameter: The requested item is not found Msg:[Unable to find issuer certificate CN=...]",
+        r"Unable to find issuer certificate",
+        (400,),
+    ),
+    Message(
+        "attestation_policy",
+        "attestation_type_fixed",
+        "Bad request: Tpm attestation is not supported in the 'UKSouth' region",
+        r"attestation is not supported",
+        (400,),
+    ),
+    Message(
+        "attestation_policy",
+        "attestation_policy_unsigned",
+        "InvalidOperation: an unsigned policy where policy signing is required",
+        r"unsigned policy|policy signing is required",
+        (400,),
+    ),
+    Message("attestation_policy", "attestation_policy_refused", "InvalidOperation", "", (400,), ("InvalidOperation",)),
     # --- metadata service
     Message(
         "metadata",

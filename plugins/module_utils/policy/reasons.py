@@ -301,16 +301,28 @@ REASONS: t.Dict[str, Reason] = {
         "Check secure boot and the provider's policy.",
     ),
     "attestation_policy_refused": Reason(
-        "The attestation service did not take the attestation policy: its grammar, its type, or its signer.",
-        "Read the service's own text; compare with Microsoft's page on authoring attestation policies.",
+        "The attestation service does not accept the attestation policy.",
+        "Read its text in the facts, and correct the policy or the certificates it is signed with.",
     ),
     "attestation_policy_unsigned": Reason(
-        "A provider of the Isolated trust model takes only policies that one of its policy signers has signed.",
-        "Give policy_signing_key and policy_signing_certificate of one of its signers.",
+        "The attestation provider takes signed policies only.",
+        "Give policy_signer_key and policy_signer_certificate; the certificate must lead to one the provider was made with.",
     ),
-    "attestation_provider_fixed": Reason(
-        "Region and trust model of an attestation provider are fixed when it is made.",
-        "Leave the option out, or make another provider; keys whose policy names the old one have to be changed then.",
+    "attestation_policy_unverified": Reason(
+        "What the attestation provider says of its policy does not verify.",
+        "Nothing it said is believed; find out who answers at the address, then run again.",
+    ),
+    "attestation_type_fixed": Reason(
+        "The attestation service does not let the policy of this attestation type be changed at this provider.",
+        "Leave the type out, or use a provider in a region that offers it.",
+    ),
+    "attestation_trust_model_fixed": Reason(
+        "Whether policies must be signed, and under which certificates, is fixed when the provider is made.",
+        "Leave policy_signing_certificates as it was, or make a new provider.",
+    ),
+    "attestation_name_taken": Reason(
+        "The name is used by another attestation provider.",
+        "Choose another name, or the location and resource group where the provider is.",
     ),
     "attestation_unavailable": Reason(
         "The attestation service did not answer properly, also on repetition.", "Run again later."

@@ -210,6 +210,29 @@ class ManagedHsm(Vault):
 
 
 @dataclasses.dataclass
+class AttestationProvider:
+    """A private attestation provider. Without policy signers its trust model is AAD, with them it is Isolated."""
+
+    name: str
+    subscription: str
+    resource_group: str
+    location: str
+    host: str  # lower case, as in attestUri
+    signers: list[bytes] = dataclasses.field(default_factory=list)  # certificates (DER) that sign policies
+    policies: dict[str, str] = dataclasses.field(default_factory=dict)  # attestation type -> JWS as uploaded
+    tags: dict[str, str] = dataclasses.field(default_factory=dict)
+    public_network_access: str = "Enabled"
+    tpm_authentication: str = "Enabled"
+
+    @property
+    def id(self) -> str:
+        return (
+            f"/subscriptions/{self.subscription}/resourceGroups/{self.resource_group}"
+            f"/providers/Microsoft.Attestation/attestationProviders/{self.name}"
+        )
+
+
+@dataclasses.dataclass
 class RoleAssignment:
     name: str  # GUID
     scope: str  # as given, with leading slash
@@ -291,6 +314,7 @@ class World:
     deleted_vaults: dict[str, Vault] = dataclasses.field(default_factory=dict)
     hsms: dict[str, ManagedHsm] = dataclasses.field(default_factory=dict)  # lower name, live
     deleted_hsms: dict[str, ManagedHsm] = dataclasses.field(default_factory=dict)
+    attestation_providers: dict[str, AttestationProvider] = dataclasses.field(default_factory=dict)  # lower ARM id
     role_assignments: dict[str, RoleAssignment] = dataclasses.field(default_factory=dict)  # lower id
     keys: dict[tuple[str, str], Key] = dataclasses.field(default_factory=dict)  # (slot of the vault, key) lower
     deleted_keys: dict[tuple[str, str], Key] = dataclasses.field(default_factory=dict)

@@ -8,7 +8,7 @@ import typing as t
 
 from ...core.messages import Response
 from ...core.world import World
-from . import versions, vm_identity
+from . import attestation_providers, versions, vm_identity
 from .call import Call, Route, route
 from .deleted_vaults import DeletedVaults, drop_assignments
 from .errors import known, refuse, tags
@@ -97,6 +97,8 @@ class Groups:
             self._hsms.remove(world, hsm)
         for identifier in [identifier for identifier in world.user_identities if identifier.startswith(below)]:
             self._identities.remove(world, identifier)
+        for identifier in [identifier for identifier in world.attestation_providers if identifier.startswith(below)]:
+            attestation_providers.remove(world, identifier)
         drop_assignments(world, group)
         world.resource_groups.pop(group.rpartition("/")[2].lower(), None)
 

@@ -120,10 +120,13 @@ MODELS: dict[str, frozenset[str]] = {
         # azure-mgmt-msi
         "Identity": "id location name properties systemData tags type",
         "IdentityProperties": "clientId isolationScope principalId tenantId",
-        # azure-mgmt-attestation is not among the requirements; members of its documentation
+        # Microsoft.Attestation (azure-rest-api-specs, Attestation.Management, 2021-06-01)
         "AttestationServiceCreationParams": "location properties tags",
-        "AttestationServiceCreationSpecificParams": "policySigningCertificates publicNetworkAccess",
+        "AttestationServiceCreationSpecificParams": (
+            "policySigningCertificates publicNetworkAccess tpmAttestationAuthentication"
+        ),
         "AttestationServicePatchParams": "properties tags",
+        "AttestationServicePatchSpecificParams": "publicNetworkAccess tpmAttestationAuthentication",
         "JsonWebKeySet": "keys",
         "JsonWebKey": "alg crv d dp dq e k kid kty n p q qi use x x5c y",
         # azure-mgmt-network is not among the requirements; members of its documentation

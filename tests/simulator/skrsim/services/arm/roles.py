@@ -27,6 +27,7 @@ class Role:
 
 
 _V = "Microsoft.KeyVault/vaults"
+_ATTESTATION = "Microsoft.Attestation/attestationProviders"
 _GROUP = "Microsoft.Resources/subscriptions/resourceGroups/read"
 # What the roles of Key Vault's data plane may read in ARM.
 _VAULT_READ = (
@@ -118,21 +119,16 @@ ROLES = {
                 "Microsoft.KeyVault/managedHsms/*",
             ),
         ),
+        # The attestation service asks for "actions", not for data actions, so wildcard roles reach its policies too.
         Role(
             "Attestation Contributor",
             "bbf86eb8-f7b4-4cce-96e4-18cddf81d86e",
-            tuple(
-                f"Microsoft.Attestation/attestationProviders/attestation/{verb}" for verb in ("read", "write", "delete")
-            )
-            + ("Microsoft.Attestation/attestationProviders/read",),
+            tuple(f"{_ATTESTATION}/attestation/{verb}" for verb in ("read", "write", "delete")),
         ),
         Role(
             "Attestation Reader",
             "fd1bd22b-8476-40bc-a0bc-69b95687b9f3",
-            (
-                "Microsoft.Attestation/attestationProviders/attestation/read",
-                "Microsoft.Attestation/attestationProviders/read",
-            ),
+            (f"{_ATTESTATION}/attestation/read", f"{_ATTESTATION}/read"),
         ),
         Role(
             "Managed HSM contributor",
@@ -226,14 +222,16 @@ def allows(
     data: bool,
     now: float,
     granted_role: str | None = None,
+    delayed: bool = False,
 ) -> RoleAssignment | None:
     """The assignment that allows an action at a scope, or None.
 
-    A data plane honours an assignment only from its ``effective_at``; ARM itself honours it at once.
+    A data plane honours an assignment only from its ``effective_at``; ARM itself honours it at once. ``delayed``: a
+    data plane that asks for an action and not for a data action.
     ``granted_role``: for writing or deleting role assignments, the id of the role in them.
     """
     for assignment in world.role_assignments.values():
-        if assignment.principal_id != principal_id or (data and now < assignment.effective_at):
+        if assignment.principal_id != principal_id or ((data or delayed) and now < assignment.effective_at):
             continue
         role = ROLES.get(assignment.role_id)
         if role is None or not covers(assignment.scope, scope) or not permits(role, action, data):

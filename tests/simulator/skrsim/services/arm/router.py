@@ -17,6 +17,7 @@ from ...core.world import World
 from ..entra import TokenError
 from . import versions
 from .attestation import Attestation
+from .attestation_providers import AttestationProviders
 from .call import Call, Route
 from .deleted_vaults import DeletedVaults
 from .disk_encryption_sets import DiskEncryptionSets
@@ -64,6 +65,7 @@ class ArmService:
             *identities.routes(),
             *Attestation().routes(),
             *Groups(self._operations, self.deleted, self._hsms, identities).routes(),
+            *AttestationProviders().routes(),
             *Subscriptions().routes(),
             *self._operations.routes(),
         ]

@@ -53,4 +53,6 @@ def _exists(world: World, scope: str, kind: str, name: str, key: str | None) -> 
         return True
     if kind == "microsoft.compute/virtualmachines":
         return any(vm.id.lower() == scope.lower() for vm in world.vms.values())
+    if kind == "microsoft.attestation/attestationproviders":
+        return scope.lower() in world.attestation_providers
     return kind == "microsoft.managedidentity/userassignedidentities" and scope.lower() in world.user_identities

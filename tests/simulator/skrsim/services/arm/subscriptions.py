@@ -7,7 +7,7 @@ import re
 import typing as t
 
 from ...core.messages import Response
-from . import identities, managed_hsms, roles, vaults, versions, vms
+from . import attestation_providers, identities, managed_hsms, roles, vaults, versions, vms
 from .call import Call, Route, route
 from .errors import refuse
 
@@ -101,6 +101,7 @@ class Subscriptions:
         documents = [
             *(vaults.document(vault) for vault in call.world.vaults.values()),
             *(managed_hsms.document(hsm) for hsm in call.world.hsms.values()),
+            *(attestation_providers.document(one) for one in call.world.attestation_providers.values()),
             *(vms.document(call.world, vm) for vm in call.world.vms.values()),
             *(
                 {"id": one.id, "name": one.name, "type": identities.KIND, "location": one.location}

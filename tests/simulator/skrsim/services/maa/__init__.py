@@ -9,11 +9,11 @@ import typing as t
 
 from ...core.faults import Fault
 from ...core.messages import Refusal, Request, Response
-from ...core.world import World
-from ..arm.attestation import KIND, REGIONS
-from . import eventlog, policies, snp, tpm
+from ...core.world import AttestationProvider, World
+from ..arm.attestation import REGIONS
+from . import eventlog, policies, rules, snp, tpm
 from . import token as tokens
-from .errors import invalid, policy_denied
+from .errors import invalid, limit, policy_denied
 from .request import GuestRequest, decode, snp_proof, unbase64
 
 GUEST_VERSIONS = ("2020-10-01", "2025-06-01")
@@ -40,14 +40,15 @@ class MaaService:
     def __init__(self, world: World) -> None:
         self.world = world
         self.keys = tokens.Keys()
+        self._policies = policies.Policies(world, self.keys)
 
-    def _private(self, host: str) -> dict[str, t.Any] | None:
-        """The private provider of that name (an ARM resource)."""
-        return next((one for one in self.world.resources.values() if one["type"] == KIND and one["host"] == host), None)
+    def _provider(self, host: str) -> AttestationProvider | None:
+        """The private provider of a host; None for the shared ones."""
+        return next((one for one in self.world.attestation_providers.values() if one.host == host), None)
 
     def serves(self, host: str) -> bool:
         found = HOST.fullmatch(host)
-        if self._private(host) is not None:
+        if self._provider(host):
             return True
         return bool(found and found["name"] == f"shared{found['code']}" and found["code"] in REGIONS.values())
 
@@ -60,9 +61,7 @@ class MaaService:
             "/certs": "certs",
             "/.well-known/openid-configuration": "discovery",
         }
-        if path.startswith("/policies/"):
-            return {"GET": "policy_get", "PUT": "policy_put", "POST": "policy_reset"}.get(request.method, "unknown")
-        return names.get(path, "unknown")
+        return names.get(path) or policies.operation(request) or "unknown"
 
     async def handle(self, request: Request) -> Response:
         issuer = f"https://{request.host}"
@@ -75,8 +74,8 @@ class MaaService:
             response.headers["Content-Type"] = "application/jwk+json"
             return response
         if operation.startswith("policy_"):
-            key = (await asyncio.to_thread(self.keys.of, issuer))[0]
-            return policies.handle(self.world, request, self._private(request.host), operation, key)
+            provider = self._provider(request.host)
+            return await asyncio.to_thread(self._policies.handle, operation, request, provider)
         if operation not in ("attest_azureguest", "attest_sevsnpvm") or request.method != "POST":
             raise Refusal(404, {"error": {"code": "NotFound", "message": request.path}}, clause="maa.path")
         versions = GUEST_VERSIONS if operation == "attest_azureguest" else SNP_VERSIONS
@@ -109,15 +108,27 @@ class MaaService:
         if request.isolation == "SevSnp":
             claims |= self._snp(request, ak)
         # 15
-        private = self._private(issuer.removeprefix("https://"))
-        # The default policy of a private provider wants secure boot; one that was set is read for whether it permits.
-        own = policies.permits(private, "AzureGuest") if private else True
-        if action == "policy_denied" or own is False or (own is None and not claims["secureboot"]):
-            raise policy_denied("secureboot" if own is not False else "authorizationrules")
+        if action == "policy_denied":
+            raise policy_denied("secureboot")
+        self._policy("AzureGuest", issuer, claims)
         token = self._signed(claims, issuer, action)
         if action == "plain_jwt":
             return Response.of({"token": token})
         return Response.of({"token": tokens.seal(token, key, action == "bad_tag")}, clause="maa.attested")
+
+    def _policy(self, kind: str, issuer: str, claims: dict[str, t.Any]) -> None:
+        """Check 15: the policy of a private provider lets these claims through. Its hash becomes a claim."""
+        provider = self._provider(issuer.removeprefix("https://"))
+        if provider is None:
+            return
+        text = policies.text_for(provider, kind)
+        try:
+            permitted = rules.permits(rules.parse(text), claims)
+        except rules.Undecided as error:
+            raise limit(f"The simulator cannot evaluate this attestation policy: {error}.") from None
+        if not permitted:
+            raise policy_denied("authorizationrules")
+        claims["x-ms-policy-hash"] = tokens.policy_hash(text)
 
     def _snp(self, request: GuestRequest, ak: tpm.Public) -> dict[str, t.Any]:
         platform = self.world.services["platform"]
@@ -162,13 +173,11 @@ class MaaService:
         runtime_member = body.get("runtimeData") or {}
         data = unbase64(runtime_member.get("data", ""), "runtimeData.data")
         runtime = snp.runtime(data, report.raw, None)
-        private = self._private(issuer.removeprefix("https://"))
-        if private is not None and policies.permits(private, "SevSnpVm") is False:
-            raise policy_denied("authorizationrules")
         claims = {
             **tokens.base_claims(self.world, issuer),
             **tokens.snp_claims(report, runtime, self._compliant(report)),
         }
+        self._policy("SevSnpVm", issuer, claims)
         if "nonce" in body:
             claims["nonce"] = body["nonce"]
         return Response.of({"token": tokens.sign(claims, self.keys.of(issuer)[0])}, clause="maa.attested")

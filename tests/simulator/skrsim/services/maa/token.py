@@ -90,6 +90,11 @@ def _json(document: t.Any) -> bytes:
     return text.encode()
 
 
+def policy_hash(text: str) -> str:
+    """Of the base64url form of the policy's text."""
+    return b64u(hashlib.sha256(b64u(text.encode()).encode()).digest())
+
+
 def base_claims(world: World, issuer: str) -> dict[str, t.Any]:
     now = int(world.clock.now())
     return {
@@ -98,9 +103,7 @@ def base_claims(world: World, issuer: str) -> dict[str, t.Any]:
         "nbf": now,
         "exp": now + LIFETIME,
         "jti": hashlib.sha256(os.urandom(32)).hexdigest(),
-        "x-ms-policy-hash": b64u(
-            hashlib.sha256(b64u(b"version= 1.0; authorizationrules{=> permit();}; issuancerules{};").encode()).digest()
-        ),
+        "x-ms-policy-hash": policy_hash("version= 1.0; authorizationrules{=> permit();}; issuancerules{};"),
         "x-ms-ver": "1.0",
     }
 
