@@ -132,7 +132,7 @@ class Service:
     def __post_init__(self) -> None:
         # The caller's token goes to this address, so it is the attestation service's or none.
         suffix = re.escape(self.connection.login.cloud.attestation_suffix)
-        if not re.fullmatch(rf"https://([a-z0-9-]+\.)+{suffix}", self.url):
+        if not suffix or not re.fullmatch(rf"https://([a-z0-9-]+\.)+{suffix}", self.url):
             raise SkrFailure(
                 "service_error", f"The attestation provider's address {self.url!r} is not one of the service."
             )

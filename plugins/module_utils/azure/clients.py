@@ -14,13 +14,12 @@ import typing as t
 
 from ..policy import messages
 from ..policy.failure import SkrFailure
-from . import budget, credentials, sign_in, transport
+from . import budget, credentials, sign_in, subscriptions, transport
 
 # Retries of one call that may be repeated safely; a 429 without Retry-After is otherwise not retried on POST and PATCH.
 SAFE_TO_REPEAT = {"retry_on_methods": ["GET", "HEAD", "PUT", "POST", "PATCH", "DELETE"], "retry_total": 5}
 # For calls whose repetition would make something twice.
 ONCE = {"retry_total": 0}
-SUBSCRIPTIONS = "2022-12-01"
 
 
 @dataclasses.dataclass
@@ -97,24 +96,11 @@ class Connection:
         if self.login.subscription_id:
             return self.login.subscription_id
         if self.login.way == "msi":
-            return t.cast(str, self._once("subscription", self._only_subscription))
+            return t.cast(str, self._once("subscription", lambda: subscriptions.only(self)))
         raise SkrFailure(
             "invalid_input",
             "subscription_id is not set, wanted the id of an Azure subscription (or AZURE_SUBSCRIPTION_ID).",
             {"option": "subscription_id"},
-        )
-
-    def _only_subscription(self) -> str:
-        """The subscription that the managed identity sees, where that is exactly one: none is chosen by chance."""
-        what = "the subscriptions of the managed identity"
-        found = [str(one["subscriptionId"]) for one in self.list("/subscriptions", SUBSCRIPTIONS, what)]
-        if len(found) == 1:
-            return found[0]
-        seen = f"several ({', '.join(sorted(found)[:10])})" if found else "none"
-        raise SkrFailure(
-            "invalid_input",
-            f"subscription_id is not set (nor AZURE_SUBSCRIPTION_ID), and the managed identity sees {seen}, wanted one.",
-            {"option": "subscription_id", "found": sorted(found)},
         )
 
     def _management(self, package: str, module: str, name: str) -> t.Any:

@@ -95,9 +95,14 @@ def test_option_wins_over_variable_and_file(name: str, tmp_path: Path) -> None:
     assert getattr(found.cloud if member == "scope" else found, member) == wanted
 
 
-@pytest.mark.parametrize(("name", "first", "second"), [
-    (name, names[0], names[1]) for name, (names, *_) in settings.SETTINGS.items() if len(names) > 1 and name in CASES
-])  # fmt: skip
+TWICE = [
+    (name, *one.environment[:2])
+    for name, one in settings.SETTINGS.items()
+    if len(one.environment) > 1 and name in CASES
+]
+
+
+@pytest.mark.parametrize(("name", "first", "second"), TWICE)
 def test_azure_azcollections_name_goes_first(name: str, first: str, second: str, tmp_path: Path) -> None:
     others, value, member, wanted = CASES[name]
     _options, environ = put(first, others | {name: value}, tmp_path)
