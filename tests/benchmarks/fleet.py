@@ -18,11 +18,11 @@ VMS, PAGE = 500, 150
 Measured = tuple[str, float, str, float]
 
 
-def control(made: Lab, name: str, /, **options: Any) -> tuple[float, float, dict[str, Any]]:
+def control(made: Lab, module: str, /, **options: Any) -> tuple[float, float, dict[str, Any]]:
     """A module as a process of its own: seconds of processor time, peak memory in MB, result."""
     arguments = {"ANSIBLE_MODULE_ARGS": {**made.azure(), **options}}
     process = subprocess.Popen(
-        [sys.executable, "-m", f"{MODULES}.{name}"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment()
+        [sys.executable, "-m", f"{MODULES}.{module}"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment()
     )
     assert process.stdin and process.stdout
     process.stdin.write(json.dumps(arguments).encode())
@@ -79,11 +79,11 @@ def fleet_costs(made: Lab) -> list[Measured]:
     principals = [vm["principal_id"] for vm in again["vms"]]
     writes = []
     for rbac in (False, True):
-        name = f"kv-skr-fleet-{'rbac' if rbac else 'policy'}"
-        control(made, "key_vault", name=name, resource_group=RESOURCE_GROUP, location=LOCATION,
+        vault = f"kv-skr-fleet-{'rbac' if rbac else 'policy'}"
+        control(made, "key_vault", **{"name": vault}, resource_group=RESOURCE_GROUP, location=LOCATION,
                 enable_rbac_authorization=rbac)  # fmt: skip
         mark = made.mark
-        control(made, "release_access", vault_name=name, resource_group=RESOURCE_GROUP, principals=principals)
+        control(made, "release_access", vault_name=vault, resource_group=RESOURCE_GROUP, principals=principals)
         writes.append(len(made.writes(mark)))
     asked = made.audit(start, service="arm")
     refused = [one for one in asked if one["status"] == 429]

@@ -168,7 +168,7 @@ def _kind(connection: Connection, location: str, size: str) -> str:
             raise
         return "SNP" if cvm_info.tee_type(size) == "sevsnpvm" else "TDX"
     if size.lower() not in with_kind:
-        offered = sorted({kind for kind in with_kind.values()})
+        offered = sorted(set(with_kind.values()))
         raise SkrFailure(
             "size_not_confidential",
             f"size is {size}, which is no confidential size of {region}; that region has {len(with_kind)} "

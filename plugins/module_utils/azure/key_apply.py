@@ -146,8 +146,7 @@ def _attributes(wanted: Wanted, after: t.Mapping[str, t.Any]) -> t.Dict[str, t.A
 
 
 def _import(client: t.Any, wanted: Wanted, after: t.Mapping[str, t.Any]) -> t.Any:
-    assert wanted.material is not None
-    made = key_import.jwk(wanted.material, wanted.key_type, wanted.key_ops)
+    made = key_import.jwk(t.cast(key_import.Material, wanted.material), wanted.key_type, wanted.key_ops)
     return client.import_key(wanted.name, made, hardware_protected=True, **_attributes(wanted, after), **ONCE)
 
 
