@@ -68,6 +68,20 @@ options:
     type: list
     elements: str
     default: []
+  approve_private_endpoints:
+    description:
+      - Resource ids of private endpoints whose connections are approved. Connections of others stay as they are.
+    type: list
+    elements: str
+    default: []
+    version_added: 0.2.0
+  reject_private_endpoints:
+    description:
+      - Resource ids of private endpoints whose connections are rejected, also approved ones.
+    type: list
+    elements: str
+    default: []
+    version_added: 0.2.0
   deleted_action:
     description:
       - What to do when the name is held by a soft-deleted vault of the subscription. V(recover) brings it back with its keys, V(purge)
@@ -118,6 +132,11 @@ vault:
   description: The vault as it is, or in check mode as it would be.
   type: dict
   returned: success
+private_endpoint_connections:
+  description: C(name), C(private_endpoint_id) and C(status) of each connection.
+  type: list
+  elements: dict
+  returned: when the vault is there
 vault_uri:
   description: Address of the vault.
   type: str
@@ -145,7 +164,7 @@ import typing as t
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.confidential.azure_skr.plugins.module_utils import skin
-from ansible_collections.confidential.azure_skr.plugins.module_utils.azure import vault, vault_network
+from ansible_collections.confidential.azure_skr.plugins.module_utils.azure import vault, vault_endpoints, vault_network
 from ansible_collections.confidential.azure_skr.plugins.module_utils.azure.arguments import (
     azure_argument_spec,
     network_argument_spec,
@@ -165,6 +184,8 @@ def main() -> None:
         "purge_protection": {"type": "bool"},
         "soft_delete_retention_days": {"type": "int"},
         "key_managers": {"type": "list", "elements": "str", "default": [], "no_log": False},
+        "approve_private_endpoints": {"type": "list", "elements": "str", "default": []},
+        "reject_private_endpoints": {"type": "list", "elements": "str", "default": []},
         "deleted_action": {"type": "str", "choices": ["fail", "recover", "purge"], "default": "fail"},
         "tags": {"type": "dict"},
     }
@@ -186,7 +207,11 @@ def main() -> None:
         )
         network = vault_network.wanted(options["public_network_access"], options["network_acls"])
         managers = tuple(options["key_managers"])
-        wanted = vault.Wanted(key_managers=managers, network=network, **{name: options[name] for name in names})
+        words = ("approve_private_endpoints", "reject_private_endpoints")
+        endpoints = vault_endpoints.Wanted(*(tuple(options[word]) for word in words))
+        wanted = vault.Wanted(
+            key_managers=managers, network=network, endpoints=endpoints, **{name: options[name] for name in names}
+        )
         with connection(options) as azure:
             return vault.ensure(azure, wanted, module.check_mode)
 

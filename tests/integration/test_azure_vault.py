@@ -192,3 +192,30 @@ def test_a_deleted_vault_is_purged_for_a_new_one(local_lab: Lab) -> None:
     assert ensure(local_lab, name, check=True, deleted_action="purge")["changed"] and local_lab.writes(mark) == []
     made = ensure(local_lab, name, deleted_action="purge")
     assert made["changed"] and made["vault"]["tags"] == {}
+
+
+def test_private_endpoints_are_approved_and_rejected_by_name(local_lab: Lab) -> None:
+    name = vault_name()
+    options = {**local_lab.azure(), "name": name, "resource_group": RESOURCE_GROUP, "location": LOCATION}
+    made = local_lab.module("key_vault", **options)
+    assert made["changed"] and made["private_endpoint_connections"] == []
+    group = made["vault"]["id"].partition("/providers/")[0]
+    ids = [f"{group}/providers/Microsoft.Network/privateEndpoints/pe-{letter}" for letter in "abc"]
+    for letter, identifier in zip("abc", ids, strict=True):
+        local_lab.call("private_endpoint", vault=name, name=f"{name}-{letter}", id=identifier)
+    wanted = {**options, "approve_private_endpoints": [ids[0].upper()], "reject_private_endpoints": [ids[1]]}
+    mark = local_lab.mark
+    planned = local_lab.module("key_vault", check=True, diff=True, **wanted)
+    assert planned["changed"] and local_lab.writes(mark) == []
+    done = local_lab.module("key_vault", diff=True, **wanted)
+    assert done["changed"] and [one["status"] for one in done["private_endpoint_connections"]] == [
+        "Approved", "Rejected", "Pending",
+    ]  # fmt: skip
+    assert done["diff"]["after"]["private_endpoint_connections"] == {f"{name}-a": "Approved", f"{name}-b": "Rejected"}
+    mark = local_lab.mark
+    again = local_lab.module("key_vault", diff=True, **wanted)
+    assert not again["changed"] and local_lab.writes(mark) == []
+    early = local_lab.module("key_vault", **options, approve_private_endpoints=[ids[0] + "-later"])
+    assert not early["changed"] and "has been asked for" in str(early["warnings"])
+    bad = local_lab.module("key_vault", **options, approve_private_endpoints=["pe-a"])
+    assert (bad["reason"], bad["facts"]["option"]) == ("invalid_input", "approve_private_endpoints")

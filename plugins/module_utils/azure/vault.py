@@ -11,7 +11,7 @@ import re
 import typing as t
 
 from ..policy.failure import SkrFailure
-from . import vault_deleted, vault_network
+from . import vault_deleted, vault_endpoints, vault_network
 from .clients import SAFE_TO_REPEAT, Connection, errors, wire
 from .plan import Plan, same_location, text_tags
 
@@ -40,6 +40,7 @@ class Wanted:
     accept_weakening: bool = False
     deleted_action: str = "fail"
     tags: t.Optional[t.Dict[str, str]] = None
+    endpoints: vault_endpoints.Wanted = vault_endpoints.Wanted()
 
 
 def ensure(connection: Connection, wanted: Wanted, check_mode: bool) -> t.Dict[str, t.Any]:
@@ -70,6 +71,8 @@ def ensure(connection: Connection, wanted: Wanted, check_mode: bool) -> t.Dict[s
     if recovered:
         result.setdefault("diff", {"before": {"state": "deleted"}, "after": {"state": "recovered"}})
         result["changed"] = True
+    if found is not None:
+        vault_endpoints.ensure(connection, found, wanted.endpoints, check_mode, result)
     return {
         **result,
         "vault": shown,
@@ -98,6 +101,7 @@ def check(wanted: Wanted) -> None:
     days = wanted.soft_delete_retention_days
     if days is not None and not 7 <= days <= 90:
         raise _invalid("soft_delete_retention_days", days, "a number from 7 to 90")
+    wanted.endpoints.states()
     for entry in wanted.key_managers:
         if entry != "self" and not _GUID.fullmatch(entry):
             raise _invalid("key_managers", entry, "an object id (GUID) or self")

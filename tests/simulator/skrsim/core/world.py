@@ -148,6 +148,7 @@ class Vault:
     created_at: float = 0.0
     deleted_at: float | None = None
     cloud: str = "AzureCloud"  # through which it was made, which gives it its host name
+    private_endpoints: dict[str, dict[str, str]] = dataclasses.field(default_factory=dict)  # name -> id, status, text
 
     KIND: t.ClassVar[str] = "vaults"
 

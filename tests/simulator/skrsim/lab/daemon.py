@@ -238,6 +238,9 @@ class Lab:
             "hsm_role": self._hsm_role,
             "hsm_activate": lambda request: setattr(self.world.hsms[request["name"].lower()], "activated", True),
             "vault_delete": self._vault_delete,
+            "private_endpoint": lambda request: self.world.vaults[request["vault"].lower()].private_endpoints.update(
+                {request["name"]: {"id": request["id"], "status": "Pending", "text": "please"}}
+            ),
             "principals": lambda request: [
                 self.world.new_managed_identity(f"identity-{number}", "").object_id
                 for number in range(request["count"])

@@ -103,6 +103,9 @@ MODELS: dict[str, frozenset[str]] = {
         "VaultAccessPolicyParameters": "id location name properties type",
         "VaultAccessPolicyProperties": "accessPolicies",
         "VaultCheckNameAvailabilityParameters": "name type",
+        "PrivateEndpointConnection": "etag id location name properties systemData tags type",
+        "PrivateEndpointConnectionProperties": "privateEndpoint privateLinkServiceConnectionState provisioningState",
+        "PrivateLinkServiceConnectionState": "actionsRequired description status",
         "ManagedHsm": "id identity location name properties sku systemData tags type",
         "ManagedHsmProperties": (
             "createMode enablePurgeProtection enableSoftDelete hsmUri initialAdminObjectIds networkAcls "

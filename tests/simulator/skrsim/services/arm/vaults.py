@@ -41,6 +41,15 @@ class Vaults:
             route("vault_delete", "DELETE", _VAULT, takes, self.delete, action=f"{KIND}/delete"),
             route("vault_list", "GET", _GROUP, takes, self.list_group, *skip, action=read, scope=group),
             route("vault_list_all", "GET", _EVERY, takes, self.list_all, *skip, action=read, scope=sub),
+            route(
+                "private_endpoint_put",
+                "PUT",
+                f"{_VAULT}/privateEndpointConnections/{{connection}}",
+                takes,
+                self.private_endpoint,
+                action=f"{KIND}/privateEndpointConnections/write",
+                scope=_VAULT,
+            ),
             route("access_policy", "PUT", policies, takes, self.access, action=policy, scope=_VAULT),
         ]
 
@@ -181,6 +190,22 @@ class Vaults:
         self._deleted.delete(call.world, vault)
         return Response(200, audit={"write": True})
 
+    def private_endpoint(self, call: Call) -> Response:
+        """Approve or reject a connection that somebody asked for; nobody can ask for one here."""
+        vault, name = self._vault(call), call.groups["connection"]
+        found = vault.private_endpoints.get(name)
+        if found is None:
+            raise call.not_found(f"{KIND}/privateEndpointConnections", name)
+        body = known(call.body(), "PrivateEndpointConnection", read_only=True)
+        properties = known(body.get("properties"), "PrivateEndpointConnectionProperties")
+        state = known(properties.get("privateLinkServiceConnectionState"), "PrivateLinkServiceConnectionState")
+        if state.get("status") not in ("Approved", "Rejected"):
+            raise vault_rules.bad(f"The status '{state.get('status')}' of a private endpoint connection is not valid.")
+        wanted = {**found, "status": str(state["status"]), "text": str(state.get("description") or "")}
+        changed = wanted != found
+        vault.private_endpoints[name] = wanted
+        return Response.of(_connection(vault, name), write=changed)
+
     def access(self, call: Call) -> Response:
         vault, operation = self._vault(call), call.groups["op"].lower()
         if operation not in ("add", "remove", "replace"):
@@ -202,6 +227,20 @@ def _apply(vault: Vault, changes: dict[str, t.Any]) -> bool:
     return bool(different)
 
 
+def _connection(vault: Vault, name: str) -> dict[str, t.Any]:
+    found = vault.private_endpoints[name]
+    state = {"status": found["status"], "description": found["text"], "actionsRequired": "None"}
+    return {
+        "id": f"{vault.id}/privateEndpointConnections/{name}",
+        "name": name,
+        "properties": {
+            "privateEndpoint": {"id": found["id"]},
+            "privateLinkServiceConnectionState": state,
+            "provisioningState": "Succeeded",
+        },
+    }
+
+
 def document(vault: Vault) -> dict[str, t.Any]:
     properties: dict[str, t.Any] = {
         "sku": {"family": "A", "name": vault.sku},
@@ -221,6 +260,8 @@ def document(vault: Vault) -> dict[str, t.Any]:
         properties["enablePurgeProtection"] = True
     if vault.network_acls is not None:
         properties["networkAcls"] = vault.network_acls
+    if vault.private_endpoints:
+        properties["privateEndpointConnections"] = [_connection(vault, name) for name in vault.private_endpoints]
     return {
         "id": vault.id,
         "name": vault.name,
