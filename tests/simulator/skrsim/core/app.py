@@ -87,7 +87,7 @@ def _instead(fault: Fault) -> Response:
 
 def build(world: World, directory: Path) -> App:
     """Every service of the lab, wired together. ``directory`` keeps the lab CA's files."""
-    from ..services import arm, entra, imds, issuer, keyvault, maa
+    from ..services import arm, entra, graph, imds, issuer, keyvault, maa
 
     world.services.setdefault("ca", LabCA(directory / "ca"))
     world.services["entra"] = entra.Entra(world)
@@ -100,5 +100,6 @@ def build(world: World, directory: Path) -> App:
             maa.service(world),
             imds.ImdsService(world),
             issuer.IssuerService(world),
+            graph.GraphService(world),
         ],
     )
