@@ -49,7 +49,7 @@ options:
   principals:
     description:
       - Object ids (principal ids) of the identities.
-      - They are joined with those of O(vms).
+      - They are joined with those of O(vms), O(scale_sets) and O(identities).
     type: list
     elements: str
     default: []
@@ -60,9 +60,23 @@ options:
     elements: str
     default: []
     version_added: 0.2.0
+  scale_sets:
+    description:
+      - Names or resource ids of scale sets whose identities are meant.
+    type: list
+    elements: str
+    default: []
+    version_added: 0.2.0
+  identities:
+    description:
+      - Names or resource ids of user-assigned identities. One for a whole fleet is one grant, however many VMs have it.
+    type: list
+    elements: str
+    default: []
+    version_added: 0.2.0
   vm_resource_group:
     description:
-      - Resource group of the VMs that are given by name. By default that of the vault.
+      - Resource group of the VMs, scale sets and identities that are given by name. By default that of the vault.
     type: str
     version_added: 0.2.0
   exclusive:
@@ -126,6 +140,12 @@ EXAMPLES = r"""
     principals:
       - 11111111-1111-4111-8111-111111111111
       - 22222222-2222-4222-8222-222222222222
+
+- name: One grant for a fleet that shares an identity
+  confidential.azure_skr.release_access:
+    vault_name: kv-web-prod
+    resource_group: rg-web
+    identities: [id-web]
 
 - name: These VMs and nobody else
   confidential.azure_skr.release_access:
@@ -204,7 +224,7 @@ import typing as t
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.confidential.azure_skr.plugins.module_utils import skin
-from ansible_collections.confidential.azure_skr.plugins.module_utils.azure import access, identity
+from ansible_collections.confidential.azure_skr.plugins.module_utils.azure import access, identity, user_identity
 from ansible_collections.confidential.azure_skr.plugins.module_utils.azure.arguments import azure_argument_spec
 from ansible_collections.confidential.azure_skr.plugins.module_utils.azure.clients import connection
 
@@ -217,6 +237,8 @@ def main() -> None:
         "hsm_uri": {"type": "str"},
         "principals": {"type": "list", "elements": "str", "default": []},
         "vms": {"type": "list", "elements": "str", "default": []},
+        "scale_sets": {"type": "list", "elements": "str", "default": []},
+        "identities": {"type": "list", "elements": "str", "default": []},
         "vm_resource_group": {"type": "str"},
         "exclusive": {"type": "bool", "default": False},
         "everyone": {"type": "bool", "default": False},
@@ -243,10 +265,14 @@ def main() -> None:
         )
         with connection(options) as azure:
             group = options["vm_resource_group"] or options["resource_group"]
-            vms = identity.locate(options["vms"], group, azure.login.subscription_id)
-            of_vms = identity.principals(azure, vms) if vms else []
+            subscription = azure.login.subscription_id
+            vms = identity.locate(options["vms"], group, subscription)
+            vms += identity.locate(options["scale_sets"], group, subscription, scale_sets=True)
+            users = options["identities"]
+            ids = user_identity.resource_ids(users, group, azure.subscription_id, "identities") if users else []
+            found = [*(identity.principals(azure, vms) if vms else []), *user_identity.principals(azure, ids)]
             wanted = access.Wanted(
-                principals=tuple(dict.fromkeys([*options["principals"], *of_vms])),
+                principals=tuple(dict.fromkeys([*options["principals"], *found])),
                 present=options["state"] == "present",
                 **{name: options[name] for name in names},
             )

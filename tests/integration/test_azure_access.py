@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from integration.site import vault_name
+from integration.site import Site, vault_name
 from labkit import Lab
 
 from skrsim.lab.inventory import release_policy
@@ -186,3 +186,23 @@ def test_vms_that_cannot_be_meant(local_lab: Lab) -> None:
     assert ensure(local_lab, name, [], vms=["cvm-99"])["reason"] == "resource_not_found"
     nobody = ensure(local_lab, name, [], exclusive=True)
     assert nobody["reason"] == "invalid_input" and "exclusive" in nobody["msg"] and local_lab.writes(mark) == []
+
+
+def test_principals_by_identity_and_by_scale_set(local_lab: Lab) -> None:
+    site = Site(local_lab, vms=("cvm-01",), rbac=True)
+    local_lab.call("resource", kind="scale_set", name="granted", capacity=1)
+    given = local_lab.module(
+        "cvm_identity", **local_lab.azure(), resource_group=RESOURCE_GROUP, location=LOCATION, vms=["cvm-01"],
+        scale_sets=["granted"], system_assigned=True, user_assigned=["id-granted"],
+    )  # fmt: skip
+    of_set = next(one["principal_id"] for one in given["vms"] if one["kind"] == "scale_set")
+    both = site.grant(principals=[], identities=["id-granted"], scale_sets=["granted"])
+    assert both["changed"] and len(both["principals"]) == 2, both  # the set has that identity too, which counts once
+    assert of_set in [one["principal_id"] for one in both["principals"]]
+    mark = local_lab.mark
+    again = site.grant(principals=[], identities=["id-granted"])
+    assert not again["changed"] and len(again["principals"]) == 1 and local_lab.writes(mark) == []
+    missing = site.grant(principals=[], identities=["id-nowhere"])
+    assert missing["reason"] == "resource_not_found" and "id-nowhere" in missing["msg"]
+    bad = site.grant(principals=[], identities=["/x"])
+    assert (bad["reason"], bad["facts"]["option"]) == ("invalid_input", "identities")

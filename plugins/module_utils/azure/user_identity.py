@@ -24,7 +24,9 @@ _ID = re.compile(
 _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_-]{2,127}")
 
 
-def resource_ids(entries: t.Sequence[str], group: t.Optional[str], subscription: str) -> t.List[str]:
+def resource_ids(
+    entries: t.Sequence[str], group: t.Optional[str], subscription: str, option: str = "user_assigned"
+) -> t.List[str]:
     """Names or resource ids as resource ids, each once. Raises SkrFailure ``invalid_input``."""
     found: t.Dict[str, str] = {}
     for entry in entries:
@@ -38,9 +40,7 @@ def resource_ids(entries: t.Sequence[str], group: t.Optional[str], subscription:
                 if _NAME.fullmatch(entry)
                 else "a name or resource id"
             )
-            raise SkrFailure(
-                "invalid_input", f"user_assigned has {entry!r}, wanted {wanted}.", {"option": "user_assigned"}
-            )
+            raise SkrFailure("invalid_input", f"{option} has {entry!r}, wanted {wanted}.", {"option": option})
         found.setdefault(identifier.lower(), identifier)
     return list(found.values())
 
@@ -62,6 +62,21 @@ def ensure(
         what = f"identity {identifier.rpartition('/')[2]}"
         connection.put(identifier, API_VERSION, {"location": location}, what)
     return missing
+
+
+def principals(connection: Connection, identifiers: t.Sequence[str]) -> t.List[str]:
+    """Object ids of the identities. Raises SkrFailure ``resource_not_found`` for one that does not exist."""
+    found = []
+    for identifier in identifiers:
+        name = identifier.rpartition("/")[2]
+        document = connection.get(identifier, API_VERSION, f"identity {name}")
+        principal = (document.get("properties") or {}).get("principalId")
+        if not principal:
+            raise SkrFailure(
+                "identity_missing", f"The identity {name} has no principal (yet).", {"identity": identifier}
+            )
+        found.append(str(principal))
+    return found
 
 
 def _exists(connection: Connection, identifier: str) -> bool:
