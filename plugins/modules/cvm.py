@@ -214,7 +214,7 @@ import typing as t
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.confidential.azure_skr.plugins.module_utils import skin
-from ansible_collections.confidential.azure_skr.plugins.module_utils.azure import cvm, identity, user_identity
+from ansible_collections.confidential.azure_skr.plugins.module_utils.azure import cvm, cvm_body, identity, user_identity
 from ansible_collections.confidential.azure_skr.plugins.module_utils.azure.arguments import azure_argument_spec
 from ansible_collections.confidential.azure_skr.plugins.module_utils.azure.clients import connection
 
@@ -234,7 +234,7 @@ def main() -> None:
         "admin_username": {"type": "str", "default": "azureuser"},
         # Not secret, but somebody may paste the private half.
         "ssh_public_keys": {"type": "list", "elements": "str", "default": [], "no_log": True},
-        "security_encryption_type": {"type": "str", "choices": list(cvm.ENCRYPTION)},
+        "security_encryption_type": {"type": "str", "choices": list(cvm_body.ENCRYPTION)},
         "secure_boot_enabled": {"type": "bool"},
         "disk_encryption_set_id": {"type": "str"},
         "os_disk_type": {"type": "str", "default": "Premium_LRS"},

@@ -155,6 +155,16 @@ def _cvm_there(lab: Lab, tag: str) -> Options:
     return options
 
 
+def _scale_set(lab: Lab, tag: str) -> Options:
+    return {**_cvm(lab, tag), "name": f"set-{tag}", "capacity": 2}
+
+
+def _scale_set_there(lab: Lab, tag: str) -> Options:
+    options = _scale_set(lab, tag)
+    done(lab, "cvm_scale_set", **options)
+    return options
+
+
 @functools.cache
 def disk_key(lab: Lab) -> Options:
     """A key in a vault with purge protection, for disks."""
@@ -207,6 +217,9 @@ CASES = [
     Case("activation", "managed_hsm_activation", _activation, sweep=True),
     Case("cvm", "cvm", _cvm, sweep=True),
     Case("cvm_absent", "cvm", _cvm_there, "absent"),
+    Case("scale_set", "cvm_scale_set", _scale_set, sweep=True),
+    Case("scale_set_changed", "cvm_scale_set", lambda lab, tag: {**_scale_set_there(lab, tag), "capacity": 3}),
+    Case("scale_set_absent", "cvm_scale_set", _scale_set_there, "absent"),
     Case("identity", "cvm_identity", _identity, sweep=True),
     Case("user_identity", "cvm_identity", _user_identity),
     Case("identity_absent", "cvm_identity", _identity_taken, "absent"),

@@ -163,3 +163,67 @@ def test_identities_of_a_scale_set(local_lab: Lab) -> None:
     assert [one["operation"] for one in local_lab.writes(mark)] == ["scale_set_patch", "scale_set_upgrade"]
     missing = local_lab.module("cvm_identity", **azure, **group, scale_sets=["none"])
     assert missing["reason"] == "resource_not_found" and "scale set none" in missing["msg"]
+
+
+def scale_set(lab: Lab, name: str, check: bool = False, **options: Any) -> dict[str, Any]:
+    wanted = {"resource_group": RESOURCE_GROUP, "location": LOCATION, "ssh_public_keys": [KEY], **options}
+    return lab.module("cvm_scale_set", check=check, diff=True, **lab.azure(), name=name, **wanted)
+
+
+def test_a_scale_set_is_made_grown_and_deleted(local_lab: Lab) -> None:
+    mark = local_lab.mark
+    planned = scale_set(local_lab, "web", check=True, capacity=2)
+    assert planned["changed"] and local_lab.writes(mark) == [] and planned["diff"]["after"]["capacity"] == 2
+    made = scale_set(local_lab, "web", capacity=2, zones=["1", "2"], upgrade_mode="Rolling", tags={"n": 1})
+    found = made["scale_set"]
+    assert made["changed"] and found["problems"] == [] and found["principal_id"] and found["capacity"] == 2, made
+    assert found["tee_type"] == "sevsnpvm" and found["security_encryption_type"] == "VMGuestStateOnly"
+    assert found["subnet_id"].endswith("/virtualNetworks/cvm-network/subnets/default")
+    mark = local_lab.mark
+    again = scale_set(local_lab, "web", capacity=2, zones=["2", "1"], size="standard_dc2as_v5", tags={"n": 1})
+    assert not again["changed"] and local_lab.writes(mark) == []
+    mark = local_lab.mark
+    grown = scale_set(local_lab, "web", capacity=5, tags={})
+    assert grown["changed"] and grown["scale_set"]["capacity"] == 5 and grown["scale_set"]["tags"] == {}
+    assert grown["scale_set"]["principal_id"] == found["principal_id"]
+    assert [one["operation"] for one in local_lab.writes(mark)] == ["scale_set_patch"]
+    for options, option in (
+        ({"size": "Standard_DC4as_v5"}, "size"),
+        ({"upgrade_mode": "Manual"}, "upgrade_mode"),
+        ({"zones": ["3"]}, "zones"),
+        ({"secure_boot_enabled": False}, "secure_boot_enabled"),
+        ({"subnet_id": found["subnet_id"] + "2"}, "subnet_id"),
+        ({"location": "northeurope"}, "location"),
+    ):
+        mark = local_lab.mark
+        refused = scale_set(local_lab, "web", **options)
+        assert (refused["reason"], refused["facts"]["option"]) == ("vm_fixed", option), refused
+        assert local_lab.writes(mark) == []
+    local_lab.module("key_vault", **local_lab.azure(), name="kv-skr-set", resource_group=RESOURCE_GROUP,
+                     location=LOCATION)  # fmt: skip
+    granted = local_lab.module("release_access", **local_lab.azure(), vault_name="kv-skr-set",
+                               resource_group=RESOURCE_GROUP, scale_sets=["web"])  # fmt: skip
+    assert granted["changed"] and granted["principals"][0]["principal_id"] == found["principal_id"]
+    assert scale_set(local_lab, "web", state="absent")["changed"]
+    mark = local_lab.mark
+    assert not scale_set(local_lab, "web", state="absent")["changed"] and local_lab.writes(mark) == []
+
+
+@pytest.mark.parametrize(
+    ("options", "reason", "option"),
+    [
+        ({"capacity": 1001}, "invalid_input", "capacity"),
+        ({"zones": ["4"]}, "invalid_input", "zones"),
+        ({"subnet_id": "default"}, "invalid_input", "subnet_id"),
+        ({"name": "-web"}, "invalid_input", "name"),
+        ({"ssh_public_keys": []}, "invalid_input", "ssh_public_keys"),
+        ({"security_encryption_type": "DiskWithVMGuestState", "secure_boot_enabled": False}, "invalid_input",
+         "secure_boot_enabled"),
+        ({"size": "Standard_D2s_v5"}, "size_not_confidential", "size"),
+    ],
+)  # fmt: skip
+def test_a_scale_set_that_cannot_be(local_lab: Lab, options: dict[str, Any], reason: str, option: str) -> None:
+    mark = local_lab.mark
+    refused = scale_set(local_lab, **{"name": "not-made", **options})
+    assert (refused["reason"], refused["facts"]["option"]) == (reason, option), refused
+    assert local_lab.writes(mark) == []

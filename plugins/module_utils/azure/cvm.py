@@ -11,39 +11,20 @@ import re
 import typing as t
 
 from ..policy.failure import SkrFailure
-from . import cvm_info, cvm_network, identity
+from . import cvm_body, cvm_info, cvm_network, identity
 from .clients import SAFE_TO_REPEAT, Connection, errors, wire
 from .plan import Plan, same_location, text_tags
 
-ENCRYPTION = ("VMGuestStateOnly", "DiskWithVMGuestState", "NonPersistedTPM")
-DEFAULT_IMAGE = {"publisher": "Canonical", "offer": "ubuntu-24_04-lts", "sku": "cvm", "version": "latest"}
 _NAME = re.compile(r"[a-zA-Z0-9](?:[a-zA-Z0-9.-]{0,62}[a-zA-Z0-9])?")
-_USER = re.compile(r"[a-z_][a-z0-9_-]{0,31}")
-_KEY = re.compile(r"(ssh-rsa|ssh-ed25519|ecdsa-sha2-nistp\d+) [A-Za-z0-9+/=]+( .*)?")
 _POLL = 5
 
 
 @dataclasses.dataclass(frozen=True)
-class Wanted:
+class Wanted(cvm_body.Machine):
     """The VM as it shall be; None means: leave as it is (on creation: a default)."""
 
-    name: str
-    resource_group: str
-    location: t.Optional[str] = None
-    size: t.Optional[str] = None
     zone: t.Optional[str] = None
-    image: t.Optional[t.Mapping[str, str]] = None
-    admin_username: str = "azureuser"
-    ssh_public_keys: t.Tuple[str, ...] = ()
-    security_encryption_type: t.Optional[str] = None
-    secure_boot_enabled: t.Optional[bool] = None
-    disk_encryption_set_id: t.Optional[str] = None
-    os_disk_type: str = "Premium_LRS"
-    os_disk_size_gb: t.Optional[int] = None
     network_interface_id: t.Optional[str] = None
-    identities: identity.Wanted = identity.SYSTEM_ALONE
-    tags: t.Optional[t.Dict[str, str]] = None
-    present: bool = True
 
 
 def ensure(connection: Connection, wanted: Wanted, check_mode: bool) -> t.Dict[str, t.Any]:
@@ -64,39 +45,12 @@ def ensure(connection: Connection, wanted: Wanted, check_mode: bool) -> t.Dict[s
 def check(wanted: Wanted) -> None:
     """Refuse what cannot work before anything is asked."""
     if not _NAME.fullmatch(wanted.name):
-        raise _invalid("name", wanted.name, "1 to 64 letters, digits, hyphens and dots, a letter or digit at both ends")
-    if not _USER.fullmatch(wanted.admin_username) or wanted.admin_username in ("root", "admin", "administrator"):
-        raise _invalid("admin_username", wanted.admin_username, "a user name that is not reserved, such as azureuser")
-    for key in wanted.ssh_public_keys:
-        if not _KEY.fullmatch(key.strip()):
-            # Not quoted: somebody may have given the private half.
-            raise SkrFailure(
-                "invalid_input",
-                "ssh_public_keys has an entry that is no OpenSSH public key, wanted such as ssh-ed25519 AAAA...",
-                {"option": "ssh_public_keys"},
-            )
+        raise cvm_body.invalid(
+            "name", wanted.name, "1 to 64 letters, digits, hyphens and dots, a letter or digit at both ends"
+        )
     if wanted.zone not in (None, "1", "2", "3"):
-        raise _invalid("zone", wanted.zone, "1, 2 or 3")
-    whole = wanted.security_encryption_type == "DiskWithVMGuestState"
-    if wanted.disk_encryption_set_id and not whole:
-        raise _invalid(
-            "security_encryption_type",
-            wanted.security_encryption_type,
-            "DiskWithVMGuestState, because disk_encryption_set_id is set",
-        )
-    if whole and wanted.secure_boot_enabled is False:
-        raise _invalid("secure_boot_enabled", False, "true, which DiskWithVMGuestState needs")
-    if wanted.os_disk_size_gb is not None and not 1 <= wanted.os_disk_size_gb <= 4095:
-        raise _invalid("os_disk_size_gb", wanted.os_disk_size_gb, "a number from 1 to 4095")
-    image = wanted.image
-    if image is not None and not image.get("id") and not all(image.get(part) for part in ("publisher", "offer", "sku")):
-        raise _invalid(
-            "image", sorted(part for part, value in image.items() if value), "id, or publisher, offer and sku"
-        )
-
-
-def _invalid(option: str, found: t.Any, wanted: str) -> SkrFailure:
-    return SkrFailure("invalid_input", f"{option} is {found!r}, wanted {wanted}.", {"option": option})
+        raise cvm_body.invalid("zone", wanted.zone, "1, 2 or 3")
+    cvm_body.check(wanted)
 
 
 def get(connection: Connection, resource_group: str, name: str) -> t.Optional[t.Dict[str, t.Any]]:
@@ -116,15 +70,12 @@ def get(connection: Connection, resource_group: str, name: str) -> t.Optional[t.
 
 
 def _make(connection: Connection, wanted: Wanted, check_mode: bool) -> t.Dict[str, t.Any]:
-    if not wanted.location:
-        raise _invalid("location", wanted.location, f"an Azure region, because the VM {wanted.name} has to be made")
-    if not wanted.ssh_public_keys:
-        raise _invalid("ssh_public_keys", [], f"at least one key, because the VM {wanted.name} has to be made")
-    size = wanted.size or "Standard_DC2as_v5"
-    kind = _kind(connection, wanted.location, size)
+    cvm_body.check_new(wanted, f"VM {wanted.name}")
+    size = wanted.size or cvm_body.DEFAULT_SIZE
+    kind = cvm_body.kind(connection, str(wanted.location), size)
     network = None
     if not wanted.network_interface_id:
-        network = cvm_network.look(connection, wanted.resource_group, wanted.location, wanted.name)
+        network = cvm_network.look(connection, wanted.resource_group, str(wanted.location), wanted.name)
     interface = str(wanted.network_interface_id or (network.interface if network else ""))
     body = creation(wanted, size, interface, own_interface=network is not None)
     after = cvm_info.describe({"name": wanted.name, **body})
@@ -151,70 +102,17 @@ def _make(connection: Connection, wanted: Wanted, check_mode: bool) -> t.Dict[st
     return {**plan.result(), "vm": cvm_info.describe(found), "network_made": made}
 
 
-def _kind(connection: Connection, location: str, size: str) -> str:
-    """``SNP`` or ``TDX``. Raises SkrFailure ``size_not_confidential``; who may not list sizes leaves it to the service."""
-    with_kind: t.Dict[str, str] = {}
-    region = location.replace(" ", "").lower()
-    try:
-        with errors(f"the VM sizes of {region}"):
-            for sku in connection.compute.resource_skus.list(filter=f"location eq '{region}'"):
-                if sku.resource_type != "virtualMachines":
-                    continue
-                for capability in sku.capabilities or []:
-                    if capability.name == "ConfidentialComputingType":
-                        with_kind[str(sku.name).lower()] = str(capability.value)
-    except SkrFailure as failure:
-        if failure.reason != "authorization_failed":
-            raise
-        return "SNP" if cvm_info.tee_type(size) == "sevsnpvm" else "TDX"
-    if size.lower() not in with_kind:
-        offered = sorted(set(with_kind.values()))
-        raise SkrFailure(
-            "size_not_confidential",
-            f"size is {size}, which is no confidential size of {region}; that region has {len(with_kind)} "
-            f"({', '.join(offered) or 'none'}).",
-            {"option": "size", "found": size, "offered": sorted(with_kind)[:50]},
-        )
-    return with_kind[size.lower()]
-
-
 def creation(wanted: Wanted, size: str, interface: str, own_interface: bool) -> t.Dict[str, t.Any]:
     """The body of PUT. An interface that we made goes with the VM, one that was given stays."""
-    security: t.Dict[str, t.Any] = {"securityEncryptionType": wanted.security_encryption_type or "VMGuestStateOnly"}
-    if wanted.disk_encryption_set_id:
-        security["diskEncryptionSet"] = {"id": wanted.disk_encryption_set_id}
-    disk: t.Dict[str, t.Any] = {
-        "createOption": "FromImage",
-        "caching": "ReadOnly",
-        "deleteOption": "Delete",
-        "managedDisk": {"storageAccountType": wanted.os_disk_type, "securityProfile": security},
-    }
-    if wanted.os_disk_size_gb:
-        disk["diskSizeGB"] = wanted.os_disk_size_gb
-    image = {part: value for part, value in (wanted.image or DEFAULT_IMAGE).items() if value}
-    if "id" not in image:
-        image.setdefault("version", "latest")
-    home = f"/home/{wanted.admin_username}/.ssh/authorized_keys"
+    storage = cvm_body.storage_profile(wanted)
+    storage["osDisk"]["deleteOption"] = "Delete"
+    deletion = {"deleteOption": "Delete" if own_interface else "Detach"}
     properties: t.Dict[str, t.Any] = {
         "hardwareProfile": {"vmSize": size},
-        "securityProfile": {
-            "securityType": "ConfidentialVM",
-            "uefiSettings": {"secureBootEnabled": wanted.secure_boot_enabled is not False, "vTpmEnabled": True},
-        },
-        "storageProfile": {"imageReference": image, "osDisk": disk},
-        "osProfile": {
-            "computerName": wanted.name,
-            "adminUsername": wanted.admin_username,
-            "linuxConfiguration": {
-                "disablePasswordAuthentication": True,
-                "ssh": {"publicKeys": [{"path": home, "keyData": key.strip()} for key in wanted.ssh_public_keys]},
-            },
-        },
-        "networkProfile": {
-            "networkInterfaces": [
-                {"id": interface, "properties": {"deleteOption": "Delete" if own_interface else "Detach"}}
-            ]
-        },
+        "securityProfile": cvm_body.security_profile(wanted),
+        "storageProfile": storage,
+        "osProfile": {"computerName": wanted.name, **cvm_body.login_profile(wanted)},
+        "networkProfile": {"networkInterfaces": [{"id": interface, "properties": deletion}]},
     }
     body: t.Dict[str, t.Any] = {"location": wanted.location, "tags": wanted.tags or {}, "properties": properties}
     first = identity.plan_identity({}, wanted.identities)
@@ -230,11 +128,11 @@ def creation(wanted: Wanted, size: str, interface: str, own_interface: bool) -> 
 
 def plan_update(wanted: Wanted, found: t.Dict[str, t.Any]) -> Plan:
     """Identities are added and tags replaced; all else is fixed. Raises SkrFailure ``vm_fixed``."""
-    now = cvm_info.describe(found)
+    now, what = cvm_info.describe(found), f"VM {wanted.name}"
     if now["security_type"] != "ConfidentialVM":
-        raise _fixed(wanted, "security_type", now["security_type"], "ConfidentialVM")
+        raise cvm_body.fixed(what, "security_type", now["security_type"], "ConfidentialVM")
     if wanted.location and not same_location(wanted.location, str(now["location"])):
-        raise _fixed(wanted, "location", now["location"], wanted.location)
+        raise cvm_body.fixed(what, "location", now["location"], wanted.location)
     zones = found.get("zones") or []
     interfaces = ((found["properties"].get("networkProfile") or {}).get("networkInterfaces")) or []
     fixed = {
@@ -247,7 +145,7 @@ def plan_update(wanted: Wanted, found: t.Dict[str, t.Any]) -> Plan:
     }
     for option, (there, asked) in fixed.items():
         if asked is not None and str(asked).lower() != str(there).lower():
-            raise _fixed(wanted, option, there, asked)
+            raise cvm_body.fixed(what, option, there, asked)
     of_identity = identity.plan_identity(found, wanted.identities)
     before, after = {"identity": of_identity.before}, {"identity": of_identity.after}
     body: t.Dict[str, t.Any] = dict(of_identity.body or {})
@@ -255,14 +153,6 @@ def plan_update(wanted: Wanted, found: t.Dict[str, t.Any]) -> Plan:
         body["tags"] = wanted.tags
         before["tags"], after["tags"] = now["tags"], wanted.tags
     return Plan("update" if body else "none", before, after, body or None)
-
-
-def _fixed(wanted: Wanted, option: str, found: t.Any, asked: t.Any) -> SkrFailure:
-    return SkrFailure(
-        "vm_fixed",
-        f"{option} is {asked!r}, but the VM {wanted.name} has {found!r}.",
-        {"option": option, "found": found, "wanted": asked},
-    )
 
 
 def _update(connection: Connection, wanted: Wanted, found: t.Dict[str, t.Any]) -> t.Dict[str, t.Any]:

@@ -23,21 +23,26 @@ class Network(t.NamedTuple):
 
     group: str
     location: str
-    interface: str  # resource ids
-    network: str
+    network: str  # resource ids
     security_group: str
-    missing: t.Tuple[str, ...]
+    interface: t.Optional[str] = None
+    missing: t.Tuple[str, ...] = ()
+
+    @property
+    def subnet(self) -> str:
+        return f"{self.network}/subnets/{SUBNET}"
 
 
-def look(connection: Connection, resource_group: str, location: str, vm: str) -> Network:
-    """Three requests; nothing is written. Raises SkrFailure."""
+def look(connection: Connection, resource_group: str, location: str, vm: t.Optional[str]) -> Network:
+    """A request for each part; nothing is written. Without a VM there is no interface. Raises SkrFailure."""
     group = f"/subscriptions/{connection.subscription_id}/resourceGroups/{resource_group}"
     base = f"{group}/providers/Microsoft.Network"
     parts = {
         "security_group": f"{base}/networkSecurityGroups/{NETWORK}",
         "network": f"{base}/virtualNetworks/{NETWORK}",
-        "interface": f"{base}/networkInterfaces/{vm}-nic",
     }
+    if vm is not None:
+        parts["interface"] = f"{base}/networkInterfaces/{vm}-nic"
     missing = [
         part for part, identifier in parts.items() if connection.find(identifier, API_VERSION, identifier) is None
     ]
@@ -60,11 +65,7 @@ def make(connection: Connection, network: Network) -> t.List[str]:
                 }
             ],
         },
-        "interface": {
-            "ipConfigurations": [
-                {"name": "primary", "properties": {"subnet": {"id": f"{network.network}/subnets/{SUBNET}"}}}
-            ]
-        },
+        "interface": {"ipConfigurations": [{"name": "primary", "properties": {"subnet": {"id": network.subnet}}}]},
     }
     for part in network.missing:
         identifier = str(getattr(network, part))

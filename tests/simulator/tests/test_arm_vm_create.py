@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""VMs, scale sets, disk encryption sets and networks are made as the service makes them, and what it refuses is refused."""
+"""VMs, disk encryption sets and networks are made as the service makes them, and what it refuses is refused."""
 
 from __future__ import annotations
 
@@ -7,13 +7,9 @@ import copy
 import typing as t
 
 import pytest
-from arm_caller import COMPUTE, VAULT, Caller, vault_body, vault_path, vm_path
-from azure.core.exceptions import HttpResponseError
-from azure.identity import ClientSecretCredential
-from azure.mgmt.compute import ComputeManagementClient
+from arm_caller import VAULT, Caller, vault_body, vault_path, vm_path
 
 from skrsim.core.app import App
-from skrsim.core.running import Running
 from skrsim.core.world import Key, KeyVersion, Principal, World
 
 NETWORK, DISKS = "2024-07-01", "2026-03-02"
@@ -209,30 +205,3 @@ def test_disk_encryption_sets_need_a_key_in_a_protected_vault(arm: Caller, world
     }  # fmt: skip
     assert arm("PUT", vm_path(world, "made"), vm).status == 201
     assert arm("DELETE", where, version=DISKS).code == "OperationNotAllowed"
-
-
-def test_scale_sets_take_identities_and_instances_follow(app: App, running: Running, operator: Principal) -> None:
-    world = app.world
-    door: dict[str, t.Any] = {"proxies": {"https": running.proxy_url()}, "connection_verify": str(running.bundle)}
-    credential = ClientSecretCredential(world.tenant_id, operator.app_id, str(operator.secret), **door)
-    sets = ComputeManagementClient(credential, world.subscription_id, **door).virtual_machine_scale_sets
-    profile = {"securityProfile": {"securityType": "ConfidentialVM"}}
-    wanted = {
-        "location": "westeurope",
-        "sku": {"name": "Standard_DC2as_v5", "capacity": 2},
-        "properties": {"upgradePolicy": {"mode": "Manual"}, "virtualMachineProfile": profile},
-    }
-    sets.begin_create_or_update("rg-test", "fleet", wanted, polling_interval=0).result()
-    with pytest.raises(HttpResponseError):
-        sets.begin_create_or_update(
-            "rg-test", "odd", {**wanted, "sku": {"name": "Standard_D2s_v5", "capacity": 1}}, polling_interval=0
-        ).result()
-    changed = sets.begin_update(
-        "rg-test", "fleet", {"identity": {"type": "SystemAssigned"}}, polling_interval=0
-    ).result()
-    assert changed.identity.principal_id in world.principals
-    (found,) = world.scale_sets.values()
-    assert found.latest == set()
-    sets.begin_update_instances("rg-test", "fleet", {"instanceIds": ["*"]}, polling_interval=0).result()
-    assert found.latest == {"0", "1"}
-    assert COMPUTE and [one.name for one in sets.list("rg-test")] == ["fleet"]

@@ -103,6 +103,7 @@ class ScaleSet:
     size: str
     capacity: int
     upgrade_mode: str = "Manual"
+    zones: list[str] = dataclasses.field(default_factory=list)
     tags: dict[str, str] = dataclasses.field(default_factory=dict)
     system_principal: str | None = None
     user_identities: list[str] = dataclasses.field(default_factory=list)

@@ -76,6 +76,33 @@ MODELS: dict[str, frozenset[str]] = {
             "scheduledEventsProfile securityPostureReference securityProfile serviceArtifactReference storageProfile "
             "timeCreated userData"
         ),
+        "VirtualMachineScaleSetStorageProfile": "dataDisks diskApiVersion diskControllerType imageReference osDisk",
+        "VirtualMachineScaleSetOSDisk": (
+            "caching createOption deleteOption diffDiskSettings diskSizeGB image managedDisk name osType "
+            "storageFaultDomainAlignment vhdContainers writeAcceleratorEnabled"
+        ),
+        "VirtualMachineScaleSetManagedDiskParameters": (
+            "additionalDiskProperties diskEncryptionSet securityProfile storageAccountType"
+        ),
+        "VirtualMachineScaleSetOSProfile": (
+            "adminPassword adminUsername allowExtensionOperations computerNamePrefix customData linuxConfiguration "
+            "requireGuestProvisionSignal secrets windowsConfiguration"
+        ),
+        "VirtualMachineScaleSetNetworkProfile": (
+            "healthProbe interconnectGroupProfile networkApiVersion networkInterfaceConfigurations"
+        ),
+        "VirtualMachineScaleSetNetworkConfiguration": "name properties tags",
+        "VirtualMachineScaleSetNetworkConfigurationProperties": (
+            "auxiliaryMode auxiliarySku deleteOption disableTcpStateTracking dnsSettings enableAcceleratedNetworking "
+            "enableFpga enableIPForwarding ipConfigurations networkSecurityGroup primary"
+        ),
+        "VirtualMachineScaleSetIPConfiguration": "name properties",
+        "VirtualMachineScaleSetIPConfigurationProperties": (
+            "applicationGatewayBackendAddressPools applicationSecurityGroups loadBalancerBackendAddressPools "
+            "loadBalancerInboundNatPools primary privateIPAddressPrefixLength privateIPAddressVersion "
+            "publicIPAddressConfiguration subnet"
+        ),
+        "ApiEntityReference": "id",
         "VirtualMachineScaleSetVMInstanceRequiredIDs": "instanceIds",
         "UpgradePolicy": "automaticOSUpgradePolicy mode rollingUpgradePolicy",
         "VirtualMachineIdentity": "principalId tenantId type userAssignedIdentities",

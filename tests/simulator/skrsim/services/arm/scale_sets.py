@@ -7,7 +7,7 @@ import typing as t
 
 from ...core.messages import Response
 from ...core.world import ScaleSet, World
-from . import skus, versions, vm_identity
+from . import scale_set_model, skus, versions, vm_identity
 from .call import Call, Route, route
 from .errors import known, refuse, tags
 from .operations import Operation, Operations
@@ -84,15 +84,16 @@ class ScaleSets:
         except KeyError:
             raise refuse(409, "SkuNotAvailable", f"The requested VM size '{size}' is not available.") from None
         properties = known(body.get("properties") or {}, "VirtualMachineScaleSetProperties")
-        profile = known(properties.get("virtualMachineProfile") or {}, "VirtualMachineScaleSetVMProfile")
-        security = known(profile.get("securityProfile") or {}, "SecurityProfile")
-        if (security.get("securityType") == "ConfidentialVM") != (kind is not None):
-            raise refuse(400, "BadRequest", f"The VM size '{size}' does not fit the security type.")
+        found = scale_set_model.checked(call, properties, kind, size, location)
         mode = known(properties.get("upgradePolicy") or {}, "UpgradePolicy").get("mode") or "Manual"
         if mode not in ("Manual", "Automatic", "Rolling"):
             raise refuse(400, "InvalidParameter", f"The upgrade mode '{mode}' is invalid.")
         if not isinstance(capacity, int) or isinstance(capacity, bool) or not 0 <= capacity <= 1000:
             raise refuse(400, "InvalidParameter", f"The capacity {capacity!r} is invalid.")
+        if properties.get("orchestrationMode", "Uniform") != "Uniform":
+            raise refuse(
+                400, "InvalidParameter", "The simulator makes scale sets with orchestration mode Uniform alone."
+            )
         existing = self._find(call)
         made = existing or ScaleSet(
             call.groups["name"],
@@ -106,7 +107,7 @@ class ScaleSets:
         if body.get("identity") is not None:
             goal = vm_identity.wanted(call, made, goal, body["identity"])
         made.size, made.capacity, made.upgrade_mode = size, capacity, str(mode)
-        made.tags, made.profile = tags(body), profile
+        made.tags, made.profile, made.zones = tags(body), found, scale_set_model.zones(body)
         made.latest = {str(number) for number in range(capacity)} if existing is None else made.latest
         call.world.scale_sets[made.id.lower()] = made
         return self._begin(call, made, goal, "scale_set_put", 200 if existing else 201, True)
@@ -138,14 +139,16 @@ class ScaleSets:
         if match not in (None, "*", found.etag):
             raise refuse(412, "PreconditionFailed", f"The ETag of scale set '{found.name}' is {found.etag}.")
         body = known(call.body(), "VirtualMachineScaleSetUpdate")
-        if any(body.get(member) for member in ("properties", "plan", "sku", "zones", "placement")):
-            raise refuse(409, "OperationNotAllowed", "The simulator changes a scale set's identity and tags alone.")
+        if any(body.get(member) for member in ("properties", "plan", "zones", "placement")):
+            raise refuse(409, "OperationNotAllowed", "The simulator changes identity, tags and capacity alone.")
+        capacity = scale_set_model.capacity(body, found)
         before, current = self._running.get(found.id), vm_identity.Goal.of(found)
         base = before[1] if before and before[0].status == "InProgress" else current
         goal = base if body.get("identity") is None else vm_identity.wanted(call, found, base, body["identity"])
         labels = found.tags if body.get("tags") is None else tags(body)
-        changed = goal != current or labels != found.tags
-        found.tags = labels
+        changed = goal != current or labels != found.tags or capacity != found.capacity
+        found.latest |= {str(number) for number in range(found.capacity, capacity)}  # new ones have the newest model
+        found.tags, found.capacity = labels, capacity
         if changed:
             found.etag = f'"{int(found.etag.strip(chr(34))) + 1}"'
         return self._begin(call, found, goal, "scale_set_patch", 200, changed)
@@ -205,9 +208,11 @@ def document(world: World, found: ScaleSet) -> dict[str, t.Any]:
         "properties": {
             "orchestrationMode": "Uniform",
             "upgradePolicy": {"mode": found.upgrade_mode},
-            "virtualMachineProfile": found.profile,
+            "virtualMachineProfile": scale_set_model.shown(found.profile),
             "provisioningState": found.provisioning_state,
         },
     }
+    if found.zones:
+        made["zones"] = found.zones
     identity = vm_identity.document(world, found)
     return made | ({"identity": identity} if identity else {})

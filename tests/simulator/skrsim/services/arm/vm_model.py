@@ -39,8 +39,8 @@ def made(call: Call, body: dict[str, t.Any], existing: VirtualMachine | None) ->
     found = VirtualMachine(
         name, call.world.subscription_id, call.group_id().rpartition("/")[2], location, call.world.guid(), size=size
     )
-    _security(properties, kind, found)
-    _storage(call, properties, found)
+    security(properties, kind, found)
+    storage(call, properties, found)
     _network(call, properties, found, existing)
     _login(properties)
     zones = body.get("zones") or []
@@ -54,7 +54,7 @@ def made(call: Call, body: dict[str, t.Any], existing: VirtualMachine | None) ->
     return found
 
 
-def _security(properties: dict[str, t.Any], kind: str | None, vm: VirtualMachine) -> None:
+def security(properties: dict[str, t.Any], kind: str | None, vm: VirtualMachine) -> None:
     profile = known(properties.get("securityProfile") or {}, "SecurityProfile")
     firmware = known(profile.get("uefiSettings") or {}, "UefiSettings")
     vm.security_type = str(profile.get("securityType") or "Standard")
@@ -68,8 +68,10 @@ def _security(properties: dict[str, t.Any], kind: str | None, vm: VirtualMachine
         raise bad("vTpmEnabled must be true for VMs with security type 'ConfidentialVM'.", "BadRequest")
 
 
-def _storage(call: Call, properties: dict[str, t.Any], vm: VirtualMachine) -> None:
-    profile = known(properties.get("storageProfile") or {}, "StorageProfile")
+def storage(call: Call, properties: dict[str, t.Any], vm: VirtualMachine, of_set: bool = False) -> None:
+    """The models of a scale set have names of their own."""
+    one = "VirtualMachineScaleSet" if of_set else ""
+    profile = known(properties.get("storageProfile") or {}, f"{one}StorageProfile")
     image = known(profile.get("imageReference") or {}, "ImageReference")
     if not image.get("id") and not all(image.get(part) for part in ("publisher", "offer", "sku", "version")):
         raise bad("Required parameter 'imageReference' is missing (null).")
@@ -78,10 +80,10 @@ def _storage(call: Call, properties: dict[str, t.Any], vm: VirtualMachine) -> No
         raise bad(
             f"The image '{image.get('offer')}/{sku}' does not support security type 'ConfidentialVM'.", "BadRequest"
         )
-    disk = known(profile.get("osDisk") or {}, "OSDisk")
+    disk = known(profile.get("osDisk") or {}, f"{one}OSDisk")
     if disk.get("createOption") != "FromImage":
         raise bad("The OS disk's createOption must be FromImage.")
-    managed = known(disk.get("managedDisk") or {}, "ManagedDiskParameters")
+    managed = known(disk.get("managedDisk") or {}, f"{one}ManagedDiskParameters")
     account = managed.get("storageAccountType")
     if account is not None and account not in _DISKS:
         raise bad(f"The value '{account}' of storageAccountType is invalid.")
@@ -135,8 +137,15 @@ def _network(call: Call, properties: dict[str, t.Any], vm: VirtualMachine, exist
 
 def _login(properties: dict[str, t.Any]) -> None:
     profile = known(properties.get("osProfile") or {}, "OSProfile")
-    if not profile.get("computerName") or not profile.get("adminUsername"):
-        raise bad("Required parameters 'osProfile.computerName' and 'osProfile.adminUsername' are missing.")
+    if not profile.get("computerName"):
+        raise bad("Required parameter 'osProfile.computerName' is missing (null).")
+    login(profile)
+
+
+def login(profile: dict[str, t.Any]) -> None:
+    """Of a VM's or a scale set's osProfile: the first user and how that user logs in."""
+    if not profile.get("adminUsername"):
+        raise bad("Required parameter 'osProfile.adminUsername' is missing (null).")
     if str(profile["adminUsername"]).lower() in ("root", "admin", "administrator"):
         raise bad("The Admin Username specified is not allowed.")
     linux = known(profile.get("linuxConfiguration") or {}, "LinuxConfiguration")
