@@ -20,6 +20,7 @@ description:
   - Nothing from outside reaches an instance; there is no public address and no inbound rule.
 extends_documentation_fragment:
   - confidential.azure_skr.azure
+  - confidential.azure_skr.machine
   - confidential.azure_skr.attributes
   - confidential.azure_skr.attributes.azure
 attributes:
@@ -35,21 +36,6 @@ options:
       - Name of the scale set; the host names of its instances begin with it.
     type: str
     required: true
-  resource_group:
-    description:
-      - Resource group of the scale set. It must exist.
-    type: str
-    required: true
-  location:
-    description:
-      - Azure region. Required when the set is made.
-    type: str
-  size:
-    description:
-      - Confidential VM size that the region offers; DCas, DCads, ECas and ECads for SNP, DCes, DCeds, ECes and ECeds for TDX. A new set has
-        V(Standard_DC2as_v5) by default.
-    type: str
-    aliases: [vm_size]
   capacity:
     description:
       - Number of instances. A new set has one by default.
@@ -66,81 +52,11 @@ options:
     type: list
     elements: str
     default: []
-  image:
-    description:
-      - Image for the OS disk, one for confidential VMs. Only used when the set is made, then Canonical's Ubuntu 24.04 by default.
-    type: dict
-    suboptions:
-      id:
-        description: Resource id of an image version in a gallery, instead of the others.
-        type: str
-      publisher:
-        description: Publisher.
-        type: str
-      offer:
-        description: Offer.
-        type: str
-      sku:
-        description: SKU.
-        type: str
-      version:
-        description: Version, by default the latest.
-        type: str
-  admin_username:
-    description:
-      - First user. Only used when the set is made.
-    type: str
-    default: azureuser
-  ssh_public_keys:
-    description:
-      - Public keys of the first user. At least one is required when the set is made, and only used then; passwords are off.
-    type: list
-    elements: str
-    default: []
-  security_encryption_type:
-    description:
-      - What is encrypted with an instance's own key. V(VMGuestStateOnly), by default, is the vTPM's state; V(DiskWithVMGuestState) also the OS
-        disk; with V(NonPersistedTPM) the vTPM is a new one after every boot.
-    type: str
-    choices: [VMGuestStateOnly, DiskWithVMGuestState, NonPersistedTPM]
-  secure_boot_enabled:
-    description:
-      - Secure boot. A new set has it unless this is V(false), and most release policies want it.
-    type: bool
-  disk_encryption_set_id:
-    description:
-      - Resource id of a disk encryption set with a customer key, for the OS disk; see M(confidential.azure_skr.disk_encryption_set). Needs
-        O(security_encryption_type=DiskWithVMGuestState).
-    type: str
-  os_disk_type:
-    description:
-      - Kind of storage of the OS disk. Only used when the set is made.
-    type: str
-    default: Premium_LRS
-  os_disk_size_gb:
-    description:
-      - Size of the OS disk in GiB. Only used when the set is made, then by default that of the image.
-    type: int
   subnet_id:
     description:
       - Resource id of the subnet of the instances.
       - Without it they are in the network C(cvm-network) of the resource group; what is missing of it is made.
     type: str
-  system_assigned:
-    description:
-      - Give the set a system-assigned identity.
-    type: bool
-    default: true
-  user_assigned:
-    description:
-      - User-assigned identities for the set, by name (in O(resource_group)) or resource id. They must exist; others stay.
-    type: list
-    elements: str
-    default: []
-  tags:
-    description:
-      - Tags of the set. They replace the tags it has; V({}) removes all.
-    type: dict
   state:
     description:
       - V(absent) deletes the set with its instances and their disks.
@@ -226,59 +142,33 @@ from ansible_collections.confidential.azure_skr.plugins.module_utils import skin
 from ansible_collections.confidential.azure_skr.plugins.module_utils.azure import (
     cvm_body,
     cvm_scale_set,
-    identity,
-    user_identity,
 )
-from ansible_collections.confidential.azure_skr.plugins.module_utils.azure.arguments import azure_argument_spec
+from ansible_collections.confidential.azure_skr.plugins.module_utils.azure.arguments import (
+    azure_argument_spec,
+    machine_argument_spec,
+)
 from ansible_collections.confidential.azure_skr.plugins.module_utils.azure.clients import connection
 
 
 def main() -> None:
     spec = {
         **azure_argument_spec(),
-        "name": {"type": "str", "required": True},
-        "resource_group": {"type": "str", "required": True},
-        "location": {"type": "str"},
-        "size": {"type": "str", "aliases": ["vm_size"]},
+        **machine_argument_spec(),
         "capacity": {"type": "int"},
         "upgrade_mode": {"type": "str", "choices": list(cvm_scale_set.UPGRADE_MODES)},
         "zones": {"type": "list", "elements": "str", "default": []},
-        "image": {
-            "type": "dict",
-            "options": {part: {"type": "str"} for part in ("id", "publisher", "offer", "sku", "version")},
-        },
-        "admin_username": {"type": "str", "default": "azureuser"},
-        # Not secret, but somebody may paste the private half.
-        "ssh_public_keys": {"type": "list", "elements": "str", "default": [], "no_log": True},
-        "security_encryption_type": {"type": "str", "choices": list(cvm_body.ENCRYPTION)},
-        "secure_boot_enabled": {"type": "bool"},
-        "disk_encryption_set_id": {"type": "str"},
-        "os_disk_type": {"type": "str", "default": "Premium_LRS"},
-        "os_disk_size_gb": {"type": "int"},
         "subnet_id": {"type": "str"},
-        "system_assigned": {"type": "bool", "default": True},
-        "user_assigned": {"type": "list", "elements": "str", "default": []},
-        "tags": {"type": "dict"},
-        "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
     }
     module = AnsibleModule(argument_spec=spec, supports_check_mode=True)
     options = module.params
 
     def run() -> t.Dict[str, t.Any]:
         with connection(options) as azure:
-            names = (
-                *("name", "resource_group", "location", "size", "image", "admin_username", "tags"),
-                *("security_encryption_type", "secure_boot_enabled", "disk_encryption_set_id"),
-                *("os_disk_type", "os_disk_size_gb", "capacity", "upgrade_mode", "subnet_id"),
-            )
-            group, users = options["resource_group"], options["user_assigned"]
-            ids = user_identity.resource_ids(users, group, azure.subscription_id) if users else []
+            machine = cvm_body.machine(options, azure.subscription_id)
             wanted = cvm_scale_set.Wanted(
                 zones=tuple(options["zones"]),
-                ssh_public_keys=tuple(options["ssh_public_keys"]),
-                identities=identity.Wanted(options["system_assigned"], tuple(ids)),
-                present=options["state"] == "present",
-                **{name: options[name] for name in names},
+                **machine,
+                **{name: options[name] for name in ("capacity", "upgrade_mode", "subnet_id")},
             )
             return cvm_scale_set.ensure(azure, wanted, module.check_mode)
 

@@ -57,3 +57,32 @@ def network_argument_spec() -> t.Dict[str, t.Any]:
         },
         "accept_weakening": {"type": "bool", "default": False},
     }
+
+
+def machine_argument_spec() -> t.Dict[str, t.Any]:
+    """What confidential VMs and scale sets of them are made of; see ``cvm_body.Machine``."""
+    return {
+        "name": {"type": "str", "required": True},
+        "resource_group": {"type": "str", "required": True},
+        "location": {"type": "str"},
+        "size": {"type": "str", "aliases": ["vm_size"]},
+        "image": {
+            "type": "dict",
+            "options": {part: {"type": "str"} for part in ("id", "publisher", "offer", "sku", "version")},
+        },
+        "admin_username": {"type": "str", "default": "azureuser"},
+        # Not secret, but somebody may paste the private half.
+        "ssh_public_keys": {"type": "list", "elements": "str", "default": [], "no_log": True},
+        "security_encryption_type": {
+            "type": "str",
+            "choices": ["VMGuestStateOnly", "DiskWithVMGuestState", "NonPersistedTPM"],
+        },
+        "secure_boot_enabled": {"type": "bool"},
+        "disk_encryption_set_id": {"type": "str"},
+        "os_disk_type": {"type": "str", "default": "Premium_LRS"},
+        "os_disk_size_gb": {"type": "int"},
+        "system_assigned": {"type": "bool", "default": True},
+        "user_assigned": {"type": "list", "elements": "str", "default": []},
+        "tags": {"type": "dict"},
+        "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+    }

@@ -16,7 +16,6 @@ from .clients import SAFE_TO_REPEAT, Connection, errors, wire
 from .plan import Plan, same_location, text_tags
 
 _NAME = re.compile(r"[a-zA-Z0-9](?:[a-zA-Z0-9.-]{0,62}[a-zA-Z0-9])?")
-_POLL = 5
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,15 +54,8 @@ def check(wanted: Wanted) -> None:
 
 def get(connection: Connection, resource_group: str, name: str) -> t.Optional[t.Dict[str, t.Any]]:
     """The VM in the service's own names; None when it does not exist."""
-    from azure.core.exceptions import ResourceNotFoundError
-
-    with errors(f"VM {name}"):
-        try:
-            return wire(connection.compute.virtual_machines.get(resource_group, name))
-        except ResourceNotFoundError as error:
-            if getattr(error.error, "code", "") == "ResourceGroupNotFound":
-                raise
-            return None
+    machines = connection.compute.virtual_machines
+    return cvm_body.fetch(machines, resource_group, name, f"VM {name}")
 
 
 # --- making
@@ -93,7 +85,7 @@ def _make(connection: Connection, wanted: Wanted, check_mode: bool) -> t.Dict[st
         with errors(f"VM {wanted.name}"):
             machines = connection.compute.virtual_machines
             machines.begin_create_or_update(
-                wanted.resource_group, wanted.name, body, polling_interval=_POLL, **SAFE_TO_REPEAT
+                wanted.resource_group, wanted.name, body, polling_interval=cvm_body.POLL, **SAFE_TO_REPEAT
             ).result()
             found = wire(machines.get(wanted.resource_group, wanted.name))
     except SkrFailure as failure:
@@ -167,12 +159,7 @@ def _update(connection: Connection, wanted: Wanted, found: t.Dict[str, t.Any]) -
 def _remove(
     connection: Connection, wanted: Wanted, found: t.Optional[t.Dict[str, t.Any]], check_mode: bool
 ) -> t.Dict[str, t.Any]:
-    before = {"state": "present" if found else "absent"}
-    plan = Plan("delete" if found else "none", before, {"state": "absent"})
-    if found and not check_mode:
-        with errors(f"VM {wanted.name}"):
-            connection.compute.virtual_machines.begin_delete(
-                wanted.resource_group, wanted.name, polling_interval=_POLL, **SAFE_TO_REPEAT
-            ).result()
+    machines = connection.compute.virtual_machines
+    plan = cvm_body.remove(machines, wanted, f"VM {wanted.name}", found, check_mode)
     shown = {"name": wanted.name, "state": "absent"}
     return {**plan.result(), "vm": shown, "network_made": []}

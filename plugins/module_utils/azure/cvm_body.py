@@ -11,11 +11,12 @@ import re
 import typing as t
 
 from ..policy.failure import SkrFailure
-from . import cvm_info, identity
-from .clients import Connection, errors
+from . import cvm_info, identity, user_identity
+from .clients import SAFE_TO_REPEAT, Connection, errors, wire
+from .plan import Plan
 
-ENCRYPTION = ("VMGuestStateOnly", "DiskWithVMGuestState", "NonPersistedTPM")
 DEFAULT_IMAGE = {"publisher": "Canonical", "offer": "ubuntu-24_04-lts", "sku": "cvm", "version": "latest"}
+POLL = 5
 DEFAULT_SIZE = "Standard_DC2as_v5"
 _USER = re.compile(r"[a-z_][a-z0-9_-]{0,31}")
 _KEY = re.compile(r"(ssh-rsa|ssh-ed25519|ecdsa-sha2-nistp\d+) [A-Za-z0-9+/=]+( .*)?")
@@ -40,6 +41,22 @@ class Machine:
     identities: identity.Wanted = identity.SYSTEM_ALONE
     tags: t.Optional[t.Dict[str, str]] = None
     present: bool = True
+
+
+def machine(options: t.Mapping[str, t.Any], subscription: str) -> t.Dict[str, t.Any]:
+    """Arguments of Machine, or of a dataclass that extends it, from a module's options. Raises SkrFailure."""
+    group, users = options["resource_group"], options["user_assigned"]
+    ids = user_identity.resource_ids(users, group, subscription) if users else []
+    names = (
+        *("name", "resource_group", "location", "size", "image", "admin_username", "tags", "security_encryption_type"),
+        *("secure_boot_enabled", "disk_encryption_set_id", "os_disk_type", "os_disk_size_gb"),
+    )
+    return {
+        **{name: options[name] for name in names},
+        "ssh_public_keys": tuple(options["ssh_public_keys"]),
+        "identities": identity.Wanted(options["system_assigned"], tuple(ids)),
+        "present": options["state"] == "present",
+    }
 
 
 def check(wanted: Machine) -> None:
@@ -155,3 +172,27 @@ def login_profile(wanted: Machine) -> t.Dict[str, t.Any]:
             "ssh": {"publicKeys": [{"path": home, "keyData": key.strip()} for key in wanted.ssh_public_keys]},
         },
     }
+
+
+def fetch(machines: t.Any, group: str, name: str, what: str) -> t.Optional[t.Dict[str, t.Any]]:
+    """One VM or scale set in the service's own names; None when it does not exist."""
+    from azure.core.exceptions import ResourceNotFoundError
+
+    with errors(what):
+        try:
+            return wire(machines.get(group, name))
+        except ResourceNotFoundError as error:
+            if getattr(error.error, "code", "") == "ResourceGroupNotFound":
+                raise
+            return None
+
+
+def remove(
+    machines: t.Any, wanted: Machine, what: str, found: t.Optional[t.Dict[str, t.Any]], check_mode: bool
+) -> Plan:
+    """Delete it if it is there."""
+    plan = Plan("delete" if found else "none", {"state": "present" if found else "absent"}, {"state": "absent"})
+    if found and not check_mode:
+        with errors(what):
+            machines.begin_delete(wanted.resource_group, wanted.name, polling_interval=POLL, **SAFE_TO_REPEAT).result()
+    return plan

@@ -19,7 +19,6 @@ UPGRADE_MODES = ("Manual", "Automatic", "Rolling")
 MOST = 1000
 _NAME = re.compile(r"[a-zA-Z0-9](?:[a-zA-Z0-9-]{0,62}[a-zA-Z0-9])?")
 _SUBNET = re.compile(r"/subscriptions/[^/]+/resourceGroups/.+/virtualNetworks/[^/]+/subnets/[^/]+", re.IGNORECASE)
-_POLL = 5
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,15 +71,8 @@ def check(wanted: Wanted) -> None:
 
 def get(connection: Connection, resource_group: str, name: str) -> t.Optional[t.Dict[str, t.Any]]:
     """The set in the service's own names; None when it does not exist."""
-    from azure.core.exceptions import ResourceNotFoundError
-
-    with errors(f"scale set {name}"):
-        try:
-            return wire(connection.compute.virtual_machine_scale_sets.get(resource_group, name))
-        except ResourceNotFoundError as error:
-            if getattr(error.error, "code", "") == "ResourceGroupNotFound":
-                raise
-            return None
+    machines = connection.compute.virtual_machine_scale_sets
+    return cvm_body.fetch(machines, resource_group, name, f"scale set {name}")
 
 
 def describe(found: t.Mapping[str, t.Any]) -> t.Dict[str, t.Any]:
@@ -135,7 +127,7 @@ def _make(connection: Connection, wanted: Wanted, check_mode: bool) -> t.Dict[st
         with errors(what):
             sets = connection.compute.virtual_machine_scale_sets
             sets.begin_create_or_update(
-                wanted.resource_group, wanted.name, body, polling_interval=_POLL, **SAFE_TO_REPEAT
+                wanted.resource_group, wanted.name, body, polling_interval=cvm_body.POLL, **SAFE_TO_REPEAT
             ).result()
             found = wire(sets.get(wanted.resource_group, wanted.name))
     except SkrFailure as failure:
@@ -198,7 +190,8 @@ def plan_update(wanted: Wanted, found: t.Dict[str, t.Any]) -> Plan:
         if asked is not None and str(asked).lower() != str(there).lower():
             raise cvm_body.fixed(what, option, there, asked)
     of_identity = identity.plan_identity(found, wanted.identities)
-    before, after = {"identity": of_identity.before}, {"identity": of_identity.after}
+    before: t.Dict[str, t.Any] = {"identity": of_identity.before}
+    after: t.Dict[str, t.Any] = {"identity": of_identity.after}
     body: t.Dict[str, t.Any] = dict(of_identity.body or {})
     if wanted.tags is not None and wanted.tags != now["tags"]:
         body["tags"] = wanted.tags
@@ -212,12 +205,7 @@ def plan_update(wanted: Wanted, found: t.Dict[str, t.Any]) -> Plan:
 def _remove(
     connection: Connection, wanted: Wanted, found: t.Optional[t.Dict[str, t.Any]], check_mode: bool
 ) -> t.Dict[str, t.Any]:
-    before = {"state": "present" if found else "absent"}
-    plan = Plan("delete" if found else "none", before, {"state": "absent"})
-    if found and not check_mode:
-        with errors(f"scale set {wanted.name}"):
-            connection.compute.virtual_machine_scale_sets.begin_delete(
-                wanted.resource_group, wanted.name, polling_interval=_POLL, **SAFE_TO_REPEAT
-            ).result()
+    machines = connection.compute.virtual_machine_scale_sets
+    plan = cvm_body.remove(machines, wanted, f"scale set {wanted.name}", found, check_mode)
     shown = {"name": wanted.name, "state": "absent"}
     return {**plan.result(), "scale_set": shown, "network_made": [], "warnings": []}
