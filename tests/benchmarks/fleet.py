@@ -59,6 +59,19 @@ def control_costs(made: Lab) -> list[Measured]:
     ]
 
 
+def inventory_requests(made: Lab) -> int:
+    """What the inventory plugin asks Resource Manager for the fleet."""
+    path = made.directory / "azure_cvm.yml"
+    path.touch(mode=0o600)
+    path.write_text(json.dumps({"plugin": "confidential.azure_skr.cvm", **made.azure()}))
+    mark = made.mark
+    done = subprocess.run(
+        ["ansible-inventory", "-i", str(path), "--list"], capture_output=True, text=True, check=True, env=environment()
+    )
+    assert len(json.loads(done.stdout)["cvm"]["hosts"]) >= VMS, done.stderr
+    return len(made.audit(mark, service="arm"))
+
+
 def fleet_costs(made: Lab) -> list[Measured]:
     """Identities and grants for 500 VMs while Resource Manager counts requests and throttles."""
     made.call("resource", kind="vms", count=VMS, prefix="web", group=RESOURCE_GROUP)
@@ -85,6 +98,7 @@ def fleet_costs(made: Lab) -> list[Measured]:
         mark = made.mark
         control(made, "release_access", vault_name=vault, resource_group=RESOURCE_GROUP, principals=principals)
         writes.append(len(made.writes(mark)))
+    listed = inventory_requests(made)
     asked = made.audit(start, service="arm")
     refused = [one for one in asked if one["status"] == 429]
     made.call("throttling", on=False)
@@ -94,5 +108,6 @@ def fleet_costs(made: Lab) -> list[Measured]:
         ("identity500.writes_unchanged", unchanged, "requests", 0),
         ("grants500.vault_writes", writes[0], "requests, access policy", 1),
         ("grants500.role_writes", writes[1], "requests, one per VM", VMS),
+        ("inventory500.requests", listed, "requests", 6),
         ("fleet500.http_429_share", round(len(refused) / len(asked), 4), f"of {len(asked)} requests", 0.02),
     ]

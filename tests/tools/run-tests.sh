@@ -43,7 +43,7 @@ python_code=(plugins tests conftest.py noxfile.py)
 step "format (ruff format)" ruff format --check "${python_code[@]}"
 step "lint (ruff)" ruff check "${python_code[@]}"
 plugins=ansible_collections.confidential.azure_skr.plugins
-step "types (mypy): collection" mypy -p $plugins.module_utils -p $plugins.modules -p $plugins.filter -p $plugins.test
+step "types (mypy): collection" mypy -p $plugins.module_utils -p $plugins.modules -p $plugins.filter -p $plugins.test -p $plugins.inventory
 step "types (mypy): simulator" mypy -p skrsim
 step "directions of dependency and language" python tests/tools/check_house.py
 step "generated documents are current" python tests/tools/generate_docs.py --check

@@ -44,6 +44,8 @@ UNCOMPARED = {
     "AttestationServicePatchParams",
     "AttestationServicePatchSpecificParams",
     "JsonWebKeySet",
+    "QueryRequest",
+    "QueryRequestOptions",
     "JsonWebKey",
 }
 

@@ -107,6 +107,9 @@ MODELS: dict[str, frozenset[str]] = {
         "UpgradePolicy": "automaticOSUpgradePolicy mode rollingUpgradePolicy",
         "VirtualMachineIdentity": "principalId tenantId type userAssignedIdentities",
         "UserAssignedIdentitiesValue": "clientId principalId",
+        # Resource Graph
+        "QueryRequest": "facets managementGroups options query subscriptions",
+        "QueryRequestOptions": ("$skip $skipToken $top allowPartialScopes authorizationScopeFilter resultFormat"),
         # azure-mgmt-keyvault
         "VaultCreateOrUpdateParameters": "location properties tags",
         "VaultPatchParameters": "properties tags",

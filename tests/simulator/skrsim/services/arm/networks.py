@@ -51,14 +51,14 @@ class Networks:
             found = call.world.resources.get(self._id(call, kind).lower())
             if found is None:
                 raise call.not_found(f"Microsoft.Network/{kind}", call.groups["name"])
-            return Response.of(_shown(call.world, found))
+            return Response.of(shown(call.world, found))
 
         return get
 
     def _list(self, kind: str) -> t.Callable[[Call], Response]:
         def listed(call: Call) -> Response:
             below = f"{call.group_id()}/providers/Microsoft.Network/{kind}/".lower()
-            found = [_shown(call.world, one) for key, one in call.world.resources.items() if key.startswith(below)]
+            found = [shown(call.world, one) for key, one in call.world.resources.items() if key.startswith(below)]
             return call.page(found, _PAGE)
 
         return listed
@@ -97,7 +97,7 @@ class Networks:
                 "tags": tags(body), "properties": {**properties, "provisioningState": "Succeeded"},
             }  # fmt: skip
             call.world.resources[identifier.lower()] = made
-            return Response.of(_shown(call.world, made), 200 if before else 201, write=made != before)
+            return Response.of(shown(call.world, made), 200 if before else 201, write=made != before)
 
         return put
 
@@ -189,7 +189,7 @@ def _user(world: World, identifier: str) -> str | None:
     return None
 
 
-def _shown(world: World, document: dict[str, t.Any]) -> dict[str, t.Any]:
+def shown(world: World, document: dict[str, t.Any]) -> dict[str, t.Any]:
     if document["type"] != "Microsoft.Network/networkInterfaces":
         return document
     user = _user(world, document["id"])

@@ -27,6 +27,7 @@ from .identities import Identities
 from .managed_hsms import ManagedHsms
 from .networks import Networks
 from .operations import Operations
+from .resource_graph import ResourceGraph
 from .role_assignments import RoleAssignments
 from .role_definitions import RoleDefinitions
 from .scale_sets import ScaleSets
@@ -59,6 +60,7 @@ class ArmService:
             *DiskEncryptionSets(self._operations).routes(),
             *Networks().routes(),
             *Skus().routes(),
+            *ResourceGraph().routes(),
             *Vaults(world, self._operations, self.deleted).routes(),
             *self.deleted.routes(),
             *self._hsms.routes(),
