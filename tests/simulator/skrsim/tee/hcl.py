@@ -9,9 +9,17 @@ import json
 import struct
 import typing as t
 
+SNP, TDX = 2, 4  # report types
+
 
 def runtime_data(
-    ak_modulus: int, ek_modulus: int, vm_id: str, secure_boot: bool, user_data: bytes, lower: bool = False
+    ak_modulus: int,
+    ek_modulus: int,
+    vm_id: str,
+    secure_boot: bool,
+    user_data: bytes,
+    lower_user_data: bool = False,
+    lower_vm_id: bool = False,
 ) -> bytes:
     """The runtime JSON with its members in the order seen on real VMs."""
 
@@ -26,18 +34,18 @@ def runtime_data(
             "console-enabled": True,
             "secure-boot": secure_boot,
             "tpm-enabled": True,
-            "vmUniqueId": vm_id.upper(),
+            "vmUniqueId": vm_id.lower() if lower_vm_id else vm_id.upper(),
         },
-        "user-data": text if lower else text.upper(),
+        "user-data": text if lower_user_data else text.upper(),
     }
     return json.dumps(document, separators=(",", ":")).encode()
 
 
-def report(hardware_report: bytes, runtime: bytes, size: int = 2600) -> bytes:
+def report(hardware_report: bytes, runtime: bytes, size: int = 2600, kind: int = SNP) -> bytes:
     """The content of the NV index: header, 1,184-byte slot, request data, runtime JSON, zeros."""
     used = 1236 + len(runtime)
     header = struct.pack("<4sIIII12x", b"HCLA", 2, used, 2, 0)
-    request = struct.pack("<IIIII", 20 + len(runtime), 1, 2, 1, len(runtime))
+    request = struct.pack("<IIIII", 20 + len(runtime), 1, kind, 1, len(runtime))
     blob = header + hardware_report.ljust(1184, b"\0") + request + runtime
     if len(blob) > size:
         raise ValueError(f"the report needs {len(blob)} bytes, the index has {size}")
