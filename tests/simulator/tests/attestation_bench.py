@@ -5,12 +5,17 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import hashlib
 import json
 import struct
 import typing as t
 from pathlib import Path
 
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from conftest import GROUP, LOCATION, SILICON
@@ -167,6 +172,19 @@ class Bench:
     def stop(self) -> None:
         for vm in self.vms:
             vm.tpm.stop()
+
+    def verifies(self, token: str) -> bool:
+        """Whether a key that the service lists has signed the token."""
+        keys = asyncio.run(self.app.handle(Request("GET", "https", HOST, "/certs")))[0].json()["keys"]
+        signed, _dot, signature = token.rpartition(".")
+        for entry in keys:
+            public = x509.load_der_x509_certificate(base64.b64decode(entry["x5c"][0])).public_key()
+            assert isinstance(public, rsa.RSAPublicKey)
+            with contextlib.suppress(InvalidSignature):
+                raw = base64.urlsafe_b64decode(signature + "=" * (-len(signature) % 4))
+                public.verify(raw, signed.encode(), padding.PKCS1v15(), hashes.SHA256())
+                return True
+        return False
 
     def attested(self, vm: Vm) -> dict[str, t.Any]:
         """The claims of the token for a VM's evidence."""

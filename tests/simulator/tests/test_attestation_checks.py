@@ -329,16 +329,3 @@ def test_trusted_launch_has_no_isolation_claims(bench: Bench, evidence: dict[str
     evidence["IsolationInfo"] = {"Type": "TrustedLaunch"}
     response, _clause = bench.send(evidence)
     assert response.status == 200
-
-
-def test_platform_attestation(bench: Bench) -> None:
-    """The raw report gives a token in clear, with the claims at top level."""
-    vm = bench.vms[0]
-    body = {"report": proof(vm.hardware, vm.chain), "runtimeData": {"data": b64u(vm.runtime), "dataType": "JSON"}}
-    response, _clause = bench.send(body, path="/attest/SevSnpVm", version="2022-08-01")
-    token = response.json()["token"]
-    claims = json.loads(base64.urlsafe_b64decode(token.split(".")[1] + "=="))
-    assert claims["x-ms-compliance-status"] == "azure-compliant-cvm" and "x-ms-isolation-tee" not in claims
-    body["runtimeData"]["data"] = b64u(b"{}")
-    response, clause = bench.send(body, path="/attest/SevSnpVm", version="2022-08-01")
-    assert response.status == 400 and clause == "maa.12.runtime_hash"
