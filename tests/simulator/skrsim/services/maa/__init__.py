@@ -108,7 +108,8 @@ class MaaService:
         secure_boot = eventlog.check(request.log, request.pcrs)
         action = fault.action if fault else ""
         claims = {**tokens.base_claims(self.world, issuer), **tokens.guest_claims(request, key, secure_boot)}
-        claims["x-ms-azurevm-vmid"] = vtpm_authority.vm_id(certificate)
+        if vm_id := vtpm_authority.vm_id(certificate):
+            claims["x-ms-azurevm-vmid"] = vm_id
         if request.isolation != "TrustedLaunch":
             claims |= self._isolation(request, ak)
         # 15
