@@ -257,7 +257,7 @@ def parser() -> argparse.ArgumentParser:
         "parameters",
         nargs="*",
         metavar="NAME=VALUE",
-        help="reboot: kernel, secure_boot; set: report_size, report_version, vlek, lower_user_data, lower_vm_id,"
+        help="reboot: kernel, secure_boot; set: generation, report_size, report_version, vlek, lower_user_data, lower_vm_id,"
         " id_key_digest, mrtd, quote_version",
     )
     one.set_defaults(run=vm)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import typing as t
 
 from ..core.world import UserIdentity, World
@@ -64,8 +65,13 @@ class VmCommands:
             raise ValueError(f"{tpm.vm} is a Trusted Launch VM: it has no report that could be another")
         if "product" in values and machine.tee == "SNP":
             raise ValueError("a host's product is chosen when the lab comes up: skrsim up --turin or --genoa")
-        self._platform.option(tpm.vm).change(values)
-        tpm.renew_report()
+        before = dataclasses.replace(self._platform.option(tpm.vm))
+        try:
+            self._platform.option(tpm.vm).change(values)
+            tpm.renew_report()
+        except ValueError:
+            self._platform.options[tpm.vm] = before
+            raise
         return f"{tpm.vm}: {', '.join(f'{name}={value}' for name, value in values.items())}"
 
     def _move(self, request: Request) -> str:

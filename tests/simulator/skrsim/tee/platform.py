@@ -28,7 +28,8 @@ class Options:
     """How one VM's platform differs from the usual."""
 
     product: str | None = None  # of the SNP host, where it is not the lab's usual one
-    report_size: int = 2600
+    generation: str | None = None  # of the host's paravisor (hcl.GENERATIONS); None: current under TDX, else usual
+    report_size: int | None = None  # None: 2,048 on a legacy host, 2,600 elsewhere
     report_version: int | None = None  # of the SNP report; None: 5 on Turin, 3 elsewhere
     vlek: bool = False  # the SNP report is signed by the provider's key in place of the chip's
     lower_user_data: bool = False
@@ -47,7 +48,13 @@ class Options:
                 value = bytes.fromhex(str(value))
                 if len(value) != 48:
                     raise ValueError(f"{member} wants 48 bytes in hex, found {len(value)}")
-            wanted = {"product": (*PRODUCTS, None), "report_version": (2, 3, 5, None), "quote_version": (4, 5)}
+            wanted: dict[str, tuple[t.Any, ...]] = {
+                "product": (*PRODUCTS, None),
+                "generation": (*hcl.GENERATIONS, None),
+                "report_size": (2048, 2600, 2900, None),
+                "report_version": (2, 3, 5, None),
+                "quote_version": (4, 5),
+            }
             if member in wanted and value not in wanted[member]:
                 raise ValueError(f"{member} must be one of {wanted[member]}, found {value!r}")
             if isinstance(known[member], bool) and not isinstance(value, bool):
@@ -147,23 +154,20 @@ class Platform:
     def hcl_report(self, vm: str, ak_modulus: int, ek_modulus: int, user_data: bytes) -> bytes:
         """What the paravisor puts into the NV index on renewal."""
         machine, options = self.world.vms[vm], self.option(vm)
-        runtime = hcl.runtime_data(
-            ak_modulus,
-            ek_modulus,
-            machine.vm_id,
-            machine.secure_boot,
-            user_data,
-            options.lower_user_data,
-            options.lower_vm_id,
-        )
+        generation = options.generation or ("current" if machine.tee == "TDX" else "usual")
+        now = int(self.world.clock.now())
+        style = hcl.Style(generation, options.lower_user_data, options.lower_vm_id, now)
+        runtime = hcl.runtime_data(ak_modulus, ek_modulus, machine.vm_id, machine.secure_boot, user_data, style)
+        size = options.report_size or (2048 if generation == "legacy" else 2600)
+        header = 1 if generation == "legacy" else 2
         data = hcl.report_data(runtime)
         if machine.tee == "TDX":
             hardware = self.td_host(vm).td_report(data, machine.debug, options.mrtd)
-            return hcl.report(hardware, runtime, options.report_size, hcl.TDX)
+            return hcl.report(hardware, runtime, size, hcl.TDX, header)
         policy, chip = POLICY | (POLICY_DEBUG if machine.debug else 0), self.chip(vm)
         version = options.report_version or (5 if chip.hierarchy.product == "Turin" else 3)
         hardware = chip.report(data, MEASUREMENT, options.id_key_digest, policy, version, options.vlek)
-        return hcl.report(hardware, runtime, options.report_size, hcl.SNP)
+        return hcl.report(hardware, runtime, size, hcl.SNP, header)
 
     def ak_certificate(self, vm: str, modulus: int, days: int = 365) -> bytes:
         """A new certificate for a VM's attestation key; less than a day of validity makes an expired one."""
