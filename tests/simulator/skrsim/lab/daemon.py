@@ -22,14 +22,13 @@ from pathlib import Path
 
 from ..core.app import build
 from ..core.audit import Audit
-from ..core.faults import Fault
 from ..core.running import Running
 from ..core.world import LocalAssignment, ScaleSet, World
 from ..services.arm import seed
 from ..services.arm.router import ArmService
 from ..tee.platform import Platform
 from ..vtpm.vm import VirtualTpm
-from . import control, directory, dns, forward, host, inventory, leftovers, netns, vms
+from . import control, directory, dns, fault_rows, forward, host, inventory, leftovers, netns, vms
 from .plan import LOCATION, OPERATOR, RESOURCE_GROUP, Plan
 
 OPERATOR_ROLES = ("Contributor", "User Access Administrator", "Key Vault Crypto Officer")
@@ -250,7 +249,7 @@ class Lab:
         return {
             "status": self._status,
             "audit": lambda request: self.world.audit.records(int(request.get("since", 0))),
-            "fault_add": lambda request: self.world.faults.add(Fault(**request["row"])),
+            "fault_add": lambda request: self.world.faults.add(fault_rows.checked(request["row"])),
             "fault_list": lambda request: [vars(row) for row in self.world.faults.rows()],
             "fault_clear": lambda request: self.world.faults.remove(request.get("id")),
             "clock": lambda request: self.world.clock.advance(float(request.get("seconds", 0))),

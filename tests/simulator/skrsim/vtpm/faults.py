@@ -11,12 +11,13 @@ from ..core.world import World
 from . import wire
 
 CODES = {"retry": 0x922, "lockout": 0x921, "object_memory": 0x902, "session_memory": 0x903}
+AT_OPEN = frozenset({"busy", "lost", "delay"})
 ACTIONS = frozenset({"rc", "delay", "busy", "lost", "pcr_changed", *CODES})
 
 
 def at_open(world: World, vm: str) -> None:
     """Raise OSError when the device cannot be opened: EBUSY, or ENODEV once it is lost."""
-    fault = world.faults.fire("tpm", "open", vm, {"busy", "lost", "delay"})
+    fault = world.faults.fire("tpm", "open", vm, AT_OPEN)
     if fault is not None:
         _carry_out(fault.action, fault.parameters, errno.ENODEV)
 
