@@ -30,6 +30,7 @@ class VmCommands:
         return {
             "vm_reboot": self._reboot,
             "vm_set": self._set,
+            "vm_platform": lambda request: self._platform.option(self._tpm(request).vm).shown(),
             "vm_move": self._move,
             "vm_extend": lambda request: self._tpm(request).extend(int(request.get("pcr", 4))),
             "vm_ak_certificate": self._ak_certificate,

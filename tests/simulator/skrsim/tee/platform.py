@@ -61,6 +61,12 @@ class Options:
                 raise ValueError(f"{member} must be true or false, found {value!r}")
             setattr(self, member, value)
 
+    def shown(self) -> dict[str, t.Any]:
+        """Every member as ``change`` takes it."""
+        return {
+            name: value.hex() if isinstance(value, bytes) else value for name, value in dataclasses.asdict(self).items()
+        }
+
 
 class Platform:
     """Registered as ``world.services["platform"]``."""
