@@ -172,7 +172,17 @@ def main() -> int:
     with lab("--vms", "6", "--door", "local") as made:
         results = [*site_costs(made), *release_costs(made), *module_start(made), *policy_costs()]
         results += [measure(*row) for row in (*control_costs(made), *fleet_costs(made))]
-    order = ["release.", "site.", "module_start.", "control.", "policy.", "identity500.", "grants500.", "inventory500.", "fleet500."]
+    order = [
+        "release.",
+        "site.",
+        "module_start.",
+        "control.",
+        "policy.",
+        "identity500.",
+        "grants500.",
+        "inventory500.",
+        "fleet500.",
+    ]
     results.sort(key=lambda row: next(place for place, start in enumerate(order) if row["name"].startswith(start)))
     OUTPUT.mkdir(exist_ok=True)
     (OUTPUT / "results.json").write_text(json.dumps(results, indent=2) + "\n")

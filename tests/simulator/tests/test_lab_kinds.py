@@ -213,3 +213,14 @@ def test_help_tells_of_the_kinds() -> None:
     readme = (Path(cli.__file__).resolve().parents[2] / "README.md").read_text()
     for option in ("--tdx", "--trusted-launch", "--turin", "--genoa"):
         assert option in readme
+
+
+def test_the_plan_of_another_version_can_be_read(tmp_path: Path) -> None:
+    """So that its lab can be taken down: members it has not are left out, those it lacks have their defaults."""
+    path = tmp_path / "lab.json"
+    Plan(tmp_path, tmp_path / "run", "local", 2, tdx=("cvm-02",)).save(path)
+    document = json.loads(path.read_text())
+    del document["tdx"], document["genoa"]
+    path.write_text(json.dumps({**document, "of_tomorrow": 1}))
+    found = Plan.load(path)
+    assert (found.vms, found.tdx, found.genoa, found.runtime) == (2, (), (), tmp_path / "run")

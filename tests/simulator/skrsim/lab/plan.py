@@ -88,9 +88,14 @@ class Plan:
 
     @classmethod
     def load(cls, path: Path) -> Plan:
+        """Members that this version does not know are left out, and those it misses have their defaults: a lab that
+        another version brought up can be taken down.
+        """
+        known = {field.name for field in dataclasses.fields(cls)}
         document: dict[str, t.Any] = json.loads(path.read_text())
+        document = {member: value for member, value in document.items() if member in known}
         for member in ("directory", "runtime", "cache"):
-            document[member] = Path(document[member]) if document[member] else None
+            document[member] = Path(document[member]) if document.get(member) else None
         for member in ("debug", "no_secure_boot", *KINDS):
-            document[member] = tuple(document[member])
+            document[member] = tuple(document.get(member, ()))
         return cls(**document)
