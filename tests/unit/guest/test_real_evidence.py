@@ -22,6 +22,8 @@ from ansible_collections.confidential.azure_skr.plugins.module_utils.guest impor
     quote,
     snp,
     snp_verify,
+    tdx,
+    tdx_verify,
 )
 from ansible_collections.confidential.azure_skr.plugins.module_utils.policy.failure import SkrFailure
 
@@ -205,6 +207,39 @@ def test_tdx_report_is_recognised_and_bound() -> None:
     assert report.tee == "tdx" and report.header_version == 2
     hcl.check_binding(report, report.key_modulus("HCLAkPub") or 0)
     assert report.report_data in read("tdx/td-quote.bin")
+
+
+def test_tdx_quote() -> None:
+    """Up to Intel's root, and made of the TD report that the HCL report holds."""
+    report = tdx.parse_report(hcl.parse(read("tdx/hcl-report.bin")).hardware_report)
+    quote = tdx.parse_quote(read("tdx/td-quote.bin"))
+    tdx_verify.verify(quote, report.report_data, now=1764028800.0)
+    assert quote.measurements == report.measurements and not quote.measurements.debuggable
+    chain = tdx_verify.check_chain(quote)
+    assert [one.common_name() for one in chain] == [
+        "Intel SGX PCK Certificate",
+        "Intel SGX PCK Platform CA",
+        "Intel SGX Root CA",
+    ]
+    assert tdx_verify.fmspc(chain[0]) == "00806f050000"
+
+
+def test_one_flipped_bit_in_the_tdx_quote() -> None:
+    raw = read("tdx/td-quote.bin")
+    wanted = tdx.parse_quote(raw).report_data
+    area = 48 + 584 + 4 + 128 + 6 + 384 + 64 + 2 + 32
+    for position in (*range(0, area, 5), *range(area + 6, 4936 - 4, 101)):
+        altered = bytearray(raw)
+        altered[position] ^= 1 << position % 8
+        try:
+            tdx_verify.verify(tdx.parse_quote(bytes(altered)), wanted)
+        except SkrFailure as error:
+            assert error.reason.startswith(("td_quote_", "pck_chain")), error.reason
+        else:
+            # Base64 has a spare bit here and there, and text between the certificates means nothing.
+            assert tdx.parse_quote(bytes(altered)).chain_pem != tdx.parse_quote(raw).chain_pem
+            same = der.pem_certificates(tdx.parse_quote(bytes(altered)).chain_pem)
+            assert same == der.pem_certificates(tdx.parse_quote(raw).chain_pem)
 
 
 @pytest.mark.parametrize("name", ["ubuntu-secure-boot.bin", "rhel8-uefi.bin"])
