@@ -264,13 +264,17 @@ REASONS: t.Dict[str, Reason] = {
     "vcek_chain": Reason(
         "The VCEK certificate does not chain to the pinned AMD root.", "The host's certificates are not to be trusted."
     ),
+    "vcek_kind": Reason(
+        "The certificate is of another kind of key than the one that signed the report: VCEK of a chip, VLEK of a provider.",
+        "Give the certificate of the kind that the report names; the host's certificate service gives it.",
+    ),
     "vcek_chip": Reason(
         "The VCEK certificate belongs to another chip than the report.",
         "Run again; the VM may just have moved to another host.",
     ),
     "vcek_tcb": Reason(
         "The VCEK certificate is for another firmware level (TCB) than the report.",
-        "Run again later; the host's firmware was just updated.",
+        "Run again later; the host's firmware was just updated. The facts tell whether the certificate is lower or higher.",
     ),
     "product_unknown": Reason(
         "The report or its certificate is of a processor that this collection does not know.",
