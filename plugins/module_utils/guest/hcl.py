@@ -108,7 +108,9 @@ def check_binding(report: HclReport, ak_modulus: int) -> None:
     Raises SkrFailure ``hcl_binding`` or ``tee_unsupported``.
     """
     if report.tee not in REPORT_DATA:
-        raise SkrFailure("tee_unsupported", f"The HCL report is of type {report.tee}, wanted snp.", {"tee": report.tee})
+        raise SkrFailure(
+            "tee_unsupported", f"The HCL report is of type {report.tee}, wanted snp or tdx.", {"tee": report.tee}
+        )
     # 1
     digest = hashlib.new(report.hash_name, report.runtime_data).digest()
     if report.report_data != digest.ljust(64, b"\0"):

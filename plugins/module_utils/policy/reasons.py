@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import typing as t
 
+from . import reasons_evidence
+
 
 class Reason(t.NamedTuple):
     """Default cause and next step of one reason code, in a user's words."""
@@ -235,7 +237,7 @@ REASONS: t.Dict[str, Reason] = {
     ),
     "not_a_cvm": Reason(
         "The vTPM has no HCL report: this is not a confidential VM.",
-        "Run on a VM of security type ConfidentialVM.",
+        "Run on a VM of security type ConfidentialVM, or set require_tee to any to accept a Trusted Launch VM.",
     ),
     "ak_missing": Reason(
         "The vTPM has no attestation key at 0x81000003.",
@@ -245,7 +247,7 @@ REASONS: t.Dict[str, Reason] = {
     "ak_cert_invalid": Reason("The AK certificate is damaged or is for another key.", "Re-provision the VM."),
     "ak_cert_expired": Reason(
         "The AK certificate has expired.",
-        "Renew it (reboot, or redeploy the VM), then run again.",
+        "Renew it: set renew_ak_certificate to when_due, or reboot the VM, or deallocate and start it; then run again.",
     ),
     "hcl_malformed": Reason(
         "The HCL report does not have the documented layout.", "Report it with the sizes in the facts."
@@ -264,10 +266,6 @@ REASONS: t.Dict[str, Reason] = {
     "vcek_chain": Reason(
         "The VCEK certificate does not chain to the pinned AMD root.", "The host's certificates are not to be trusted."
     ),
-    "vcek_kind": Reason(
-        "The certificate is of another kind of key than the one that signed the report: VCEK of a chip, VLEK of a provider.",
-        "Give the certificate of the kind that the report names; the host's certificate service gives it.",
-    ),
     "vcek_chip": Reason(
         "The VCEK certificate belongs to another chip than the report.",
         "Run again; the VM may just have moved to another host.",
@@ -276,45 +274,6 @@ REASONS: t.Dict[str, Reason] = {
         "The VCEK certificate is for another firmware level (TCB) than the report.",
         "Run again later; the host's firmware was just updated. The facts tell whether the certificate is lower or higher.",
     ),
-    "product_unknown": Reason(
-        "The report or its certificate is of a processor that this collection does not know.",
-        "Update the collection; if it is current, report the family and model in the facts.",
-    ),
-    "report_debug": Reason(
-        "The host may look into this VM's memory: debugging is allowed by the launch policy.",
-        "Do not give this VM secrets; make one without debugging.",
-    ),
-    "report_vmpl": Reason(
-        "The report was asked for at another privilege level (VMPL) than wanted.",
-        "Find out which software asked for the report; on Azure the paravisor does, at level 0.",
-    ),
-    "report_migration": Reason(
-        "The VM may be moved by a migration agent, which then answers for its secrets.",
-        "Use a VM without a migration agent, or accept it where the option says so.",
-    ),
-    "td_quote_malformed": Reason(
-        "The TD quote does not have the documented layout.", "Report it with the sizes in the facts."
-    ),
-    "td_quote_kind": Reason(
-        "The TD quote is not one of Intel TDX in version 4 or 5, or names another quoting enclave's vendor.",
-        "Give a TD quote of this VM; for a new kind of quote update the collection.",
-    ),
-    "pck_chain": Reason(
-        "The platform's certificate (PCK) in the TD quote does not chain to Intel's root.",
-        "The quote is not to be trusted.",
-    ),
-    "td_quote_qe": Reason(
-        "The quoting enclave's report is not signed by the platform's key.", "The quote is not to be trusted."
-    ),
-    "td_quote_key": Reason(
-        "The quoting enclave did not vouch for the key that signed the TD quote.", "The quote is not to be trusted."
-    ),
-    "td_quote_signature": Reason("The TD quote's signature does not verify.", "The quote is not to be trusted."),
-    "td_quote_binding": Reason(
-        "The TD quote belongs to another TD report.",
-        "Run again; if it stays so, the host answers with quotes of other VMs.",
-    ),
-    "td_quote_unavailable": Reason("The host did not make a quote of the TD report.", "Run again later."),
     "quote_invalid": Reason("The TPM quote does not verify.", "The TPM's evidence is not to be trusted."),
     "tee_unsupported": Reason(
         "This kind of hardware report is not supported yet.", "See the README for the supported TEEs."
@@ -443,3 +402,4 @@ REASONS: t.Dict[str, Reason] = {
         "The key could not be written.", "Check the directory, owner and group named in the message."
     ),
 }
+REASONS.update({code: Reason(*texts) for code, texts in reasons_evidence.TEXTS.items()})
