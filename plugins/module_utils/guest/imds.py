@@ -93,7 +93,7 @@ class Imds:
         """A quote that the host makes of this TD report. Raises SkrFailure ``td_quote_unavailable``."""
         document = {"report": base64.urlsafe_b64encode(report).rstrip(b"=").decode("ascii")}
         reply = self._ask("POST", "/acc/tdquote", {}, _RETRY, document=document)
-        text = self._document(reply).get("quote")
+        text = reply.json().get("quote")
         try:
             if reply.status == 200 and isinstance(text, str) and text:
                 plain = text.rstrip("=").replace("-", "+").replace("_", "/")
