@@ -174,7 +174,11 @@ def test_other_generations_of_hosts(product: str, version: int, size: int, lower
             made = machine.collect(tpm, b"\xab" * 64)
     finally:
         machine.tpm.stop()
-    assert made.facts()["product"] == product and made.tee.hardware.version == version and made.tee.report.user_data == b"\xab" * 64
+    assert (
+        made.facts()["product"] == product
+        and made.tee.hardware.version == version
+        and made.tee.report.user_data == b"\xab" * 64
+    )
 
 
 def test_user_data_within_two_seconds_of_a_renewal(machine: Machine) -> None:

@@ -43,15 +43,15 @@ class AkCertificate:
             "where it does not, set renew_ak_certificate to when_due, or redeploy the VM."
         )
 
-    def facts(self) -> t.Dict[str, t.Any]:
+    def facts(self, now: t.Optional[float] = None) -> t.Dict[str, t.Any]:
         """Public facts. The issuer is only named: its authority is checked where somebody gives it."""
         return {
             "ak_cert_subject": self.subject,
             "ak_cert_issuer": self.issuer,
             "ak_cert_issuer_status": UNVERIFIED,
             "ak_cert_not_after": iso(self.not_after),
-            "ak_cert_days_left": self.days_left(),
-            "ak_cert_renewal_due": self.renewal_due,
+            "ak_cert_days_left": self.days_left(now),
+            "ak_cert_renewal_due": self.days_left(now) <= RENEWAL_DAYS,
         }
 
     def days_left(self, now: t.Optional[float] = None) -> int:

@@ -55,17 +55,7 @@ class Guest:
 
     def extra_roots(self) -> str:
         """PEM text of roots to accept for hardware reports besides AMD's."""
-        if not self.report_roots_path:
-            return ""
-        try:
-            with open(self.report_roots_path, encoding="ascii") as stream:
-                return stream.read()
-        except (OSError, UnicodeDecodeError) as error:
-            raise SkrFailure(
-                "invalid_input",
-                f"report_roots_path is {self.report_roots_path!r}, wanted a readable PEM file.",
-                {"option": "report_roots_path"},
-            ) from error
+        return read_pem("report_roots_path", self.report_roots_path)
 
 
 @dataclasses.dataclass
@@ -214,19 +204,36 @@ def info(
         }
 
 
-def user_data_bytes(text: t.Optional[str]) -> t.Optional[bytes]:
+def user_data_bytes(text: t.Optional[str], option: str = "user_data") -> t.Optional[bytes]:
     """The 64 bytes of an option in hex, filled up with zeros. Raises SkrFailure ``invalid_input``."""
+    data = hex_option(option, text, 64)
+    return None if data is None else data.ljust(64, b"\0")
+
+
+def hex_option(option: str, text: t.Optional[str], most: int) -> t.Optional[bytes]:
+    """An option's bytes. Raises SkrFailure ``invalid_input``."""
     if text is None:
         return None
     try:
         data = bytes.fromhex(text)
     except ValueError:
         data = b""
-    if not 1 <= len(data) <= 64:
+    if not 1 <= len(data) <= most:
+        raise SkrFailure("invalid_input", f"{option} is {text!r}, wanted 1 to {most} bytes in hex.", {"option": option})
+    return data
+
+
+def read_pem(option: str, path: t.Optional[str]) -> str:
+    """The text of an option's PEM file; nothing without one. Raises SkrFailure ``invalid_input``."""
+    if not path:
+        return ""
+    try:
+        with open(path, encoding="ascii") as stream:
+            return stream.read()
+    except (OSError, UnicodeDecodeError) as error:
         raise SkrFailure(
-            "invalid_input", f"user_data is {text!r}, wanted 1 to 64 bytes in hex.", {"option": "user_data"}
-        )
-    return data.ljust(64, b"\0")
+            "invalid_input", f"{option} is {path!r}, wanted a readable PEM file.", {"option": option}
+        ) from error
 
 
 def _warn(text: str) -> None:

@@ -194,7 +194,7 @@ def isolated(
     """Steps 1 to 3: what isolates this VM, with its proof verified; and the attestation key."""
     index = tpm.nv_read_public(templates.NV_HCL_REPORT)
     if index is None:
-        tee.check_required("none", require, tpm.device)
+        tee.check_required("none", require)
         if user_data is not None:
             raise SkrFailure(
                 "not_a_cvm",
@@ -207,7 +207,7 @@ def isolated(
     def read_report() -> hcl.HclReport:
         return hcl_index.read(tpm, index.size, ak.modulus, user_data)
 
-    found = tee.endorse(read_report, fetch_chain, fetch_quote or _no_quote, extra_roots_pem, require, tpm.device)
+    found = tee.endorse(read_report, fetch_chain, fetch_quote or _no_quote, extra_roots_pem, require)
     return found, area, ak
 
 

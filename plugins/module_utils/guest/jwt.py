@@ -147,7 +147,7 @@ def validate(
     # 5
     check_nonce(claims, nonce)
     # 6
-    if modulus not in _moduli(_runtime(claims).get("keys"), KEY_KID):
+    if modulus not in moduli(claims, KEY_KID):
         raise SkrFailure("token_binding", "The attestation token does not name this VM's ephemeral key.")
     return claims
 
@@ -164,7 +164,7 @@ def validate_platform(
     claims = genuine(token, authority, issuer, now)
     if claims.get("nonce") != nonce:
         raise SkrFailure("token_nonce", "The attestation token does not carry the nonce of this request.")
-    if modulus not in _moduli(_runtime(claims).get("keys"), "HCLAkPub"):
+    if modulus not in moduli(claims, "HCLAkPub"):
         raise SkrFailure("token_binding", "The attestation token does not name this VM's attestation key.")
     return claims
 
@@ -236,8 +236,9 @@ def check_time(claims: t.Mapping[str, t.Any], now: float) -> None:
         )
 
 
-def _moduli(keys: t.Any, kid: str) -> t.List[int]:
-    found = []
+def moduli(claims: t.Mapping[str, t.Any], kid: str) -> t.List[int]:
+    """The RSA moduli of the keys of this id among the runtime claims."""
+    keys, found = _runtime(claims).get("keys"), []
     for key in keys if isinstance(keys, list) else []:
         if isinstance(key, dict) and key.get("kid") == kid and isinstance(key.get("n"), str):
             try:

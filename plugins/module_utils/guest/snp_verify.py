@@ -14,7 +14,7 @@ import dataclasses
 import typing as t
 
 from ..policy.failure import SkrFailure
-from . import amd_roots, crypto, der, snp
+from . import amd_authorities, amd_roots, crypto, der, snp
 
 _OID = "1.3.6.1.4.1.3704.1"
 OID_PRODUCT, OID_HWID, OID_CSP = f"{_OID}.2", f"{_OID}.4", f"{_OID}.5"
@@ -81,13 +81,14 @@ def parse_chain(pem: str) -> Chain:
     return Chain(*certificates)
 
 
-def assemble(blocks: t.Sequence[bytes]) -> Chain:
-    """A chain of certificates in any order, as files hold them; AMD's root is added where it lacks.
+def assemble(blocks: t.Sequence[bytes], extra_roots: t.Sequence[bytes] = ()) -> Chain:
+    """A chain of certificates in any order, as files hold them; AMD's own authorities are added where they lack.
 
     Raises SkrFailure ``vcek_chain``.
     """
-    pinned = [root for pem in amd_roots.ARK.values() for root in der.pem_certificates(pem)]
-    found = _read(lambda: [*blocks, *pinned])
+    published = (*amd_authorities.ASK.values(), *amd_roots.ARK.values())
+    known = [one for pem in published for one in der.pem_certificates(pem)]
+    found = _read(lambda: [*blocks, *extra_roots, *known])
     given = found[: len(blocks)]
     leaf = next((one for one in given if OID_TCB["boot_loader"] in one.extensions), None)
     if leaf is None:

@@ -131,7 +131,7 @@ class TrustedLaunch(Tee):
         return {"tee": self.tee, "isolation": self.kind, "note": note}
 
 
-def check_required(tee: str, require: str, device: str) -> None:
+def check_required(tee: str, require: str) -> None:
     """The VM is of the kind that the caller insists on. Raises SkrFailure ``not_a_cvm`` or ``tee_mismatch``."""
     if require not in REQUIRE:
         raise SkrFailure(
@@ -144,7 +144,7 @@ def check_required(tee: str, require: str, device: str) -> None:
     if tee == "none":
         raise SkrFailure(
             "not_a_cvm",
-            f"The TPM at {device} has no HCL report: this is no confidential VM, and require_tee is {require}.",
+            f"The TPM has no HCL report: this is no confidential VM, and require_tee is {require}.",
             {"tee": tee, "require_tee": require},
         )
     raise SkrFailure(
@@ -155,7 +155,7 @@ def check_required(tee: str, require: str, device: str) -> None:
 
 
 def endorse_snp(report: hcl.HclReport, fetch_chain: t.Callable[[], str], extra_roots_pem: str) -> Snp:
-    """The report with a chain that verifies it. The callers reads the report anew where :func:`may_have_moved`."""
+    """The report with a chain that verifies it. They may be of different hosts; :func:`endorse` sees to it."""
     hardware = snp.parse(report.hardware_report)
     chain_pem = fetch_chain()
     try:
@@ -183,7 +183,6 @@ def endorse(
     fetch_quote: t.Callable[[bytes], bytes],
     extra_roots_pem: str,
     require: str,
-    device: str,
 ) -> Tee:
     """A report and endorsements that belong together; both are got anew where they differ. Raises SkrFailure.
 
@@ -192,7 +191,7 @@ def endorse(
     attempts = 0
     while True:
         report = read_report()
-        check_required(report.tee, require, device)
+        check_required(report.tee, require)
         try:
             if report.tee == "tdx":
                 return endorse_tdx(report, fetch_quote, extra_roots_pem)

@@ -73,6 +73,10 @@ TEXTS: t.Dict[str, t.Tuple[str, str]] = {
         "The VM is isolated by another technology than the one insisted on.",
         "Run on a VM of the wanted kind, or change require_tee.",
     ),
+    "certificate_dates": (
+        "A certificate has expired or is not valid yet.",
+        "Check the clock of the machine that verifies; an expired certificate is renewed by the vendor.",
+    ),
     "eventlog_mismatch": (
         "The measured-boot log does not lead to the values that the PCRs have.",
         "Find out what extended the PCRs named in the facts after the log was written, or who altered the log.",
