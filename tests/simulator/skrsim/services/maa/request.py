@@ -48,6 +48,7 @@ class GuestRequest:
     isolation: str
     report: bytes = b""
     chain: str = ""
+    td_quote: bytes = b""
     runtime: bytes = b""
 
 
@@ -100,6 +101,8 @@ def _evidence(made: GuestRequest, isolation: dict[str, t.Any]) -> None:
     proof = unbase64(evidence.get("Proof"), "Proof")
     if made.isolation == "SevSnp":
         made.report, made.chain = snp_proof(proof)
+    else:
+        made.td_quote = proof
 
 
 def snp_proof(proof: bytes) -> tuple[bytes, str]:
