@@ -136,7 +136,7 @@ class Run:
             others = f" {len(failed) - 1} more failed." if len(failed) > 1 else ""
             return f"FAILED: do not trust this. {failed[0].message}{others}"
         if gaps:
-            return f"INCOMPLETE: nothing failed, but there is no proof that the {gaps[0].title}: {gaps[0].message}."
+            return f"INCOMPLETE: nothing failed, but there is no proof that the {gaps[0].title}: {gaps[0].message.rstrip('.')}."
         if not any(check.state == OK for check in self.checks):
             return "INCOMPLETE: there was nothing to check."
         return f"VERIFIED: {what}, and nothing is wrong with it."
