@@ -152,7 +152,7 @@ class Http:
                 return reply
             pause = pauses.pop(0)
             # Full jitter keeps a fleet from coming back in step.
-            self._sleep(max(_retry_after(reply), pause * random.uniform(0.5, 1.0)))
+            self._sleep(max(retry_after(reply), pause * random.uniform(0.5, 1.0)))
 
     def _once(
         self,
@@ -280,7 +280,7 @@ def _kind(error: BaseException) -> str:
     return type(error).__name__
 
 
-def _retry_after(reply: t.Optional[Reply]) -> float:
+def retry_after(reply: t.Optional[Reply]) -> float:
     """Seconds the service asks to wait; 0 when it does not say (dates are not used by these services)."""
     text = reply.headers.get("retry-after", "") if reply else ""
     return min(float(text), _MAX_WAIT) if text.isdigit() else 0.0

@@ -9,7 +9,7 @@ from __future__ import annotations
 import typing as t
 
 from ..policy.failure import SkrFailure
-from .http import SERVER_ERRORS, Http, Reply, Retry, proxy_variables
+from .http import SERVER_ERRORS, Http, Reply, Retry, proxy_variables, retry_after
 
 ENDPOINT = "http://169.254.169.254"
 # Microsoft's guidance: 404, 410, 429 and 5xx may pass, all else is final.
@@ -69,6 +69,7 @@ class Imds:
                 raise SkrFailure(
                     "identity_not_found", f"The metadata service has no identity for this VM, asked {asked}.", facts
                 )
+        facts["retry_after"] = retry_after(reply)
         raise SkrFailure("imds_error", f"The metadata service refused the token request ({reply.status}).", facts)
 
     def vcek_chain(self) -> str:
