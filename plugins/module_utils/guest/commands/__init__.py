@@ -33,6 +33,7 @@ MODULES = {
     "doctor": "doctor",
     "wrap-secret": "wrap_secret",
     "unwrap-secret": "unwrap_secret",
+    "install": "install",
 }
 
 
