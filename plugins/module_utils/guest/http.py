@@ -124,7 +124,7 @@ class Http:
         self.count = 0
         self._bundle = None if local else ca_bundle(ca_path)
         self._proxy, self._local, self._timeout, self._sleep = https_proxy, local, timeout, sleep
-        self._session = _session()
+        self._session, self._trusting = _session(), False
 
     def request(
         self,
@@ -168,6 +168,7 @@ class Http:
         host = urlsplit(url).hostname or url
         self.count += 1
         try:
+            self._trust()
             with self._session.request(
                 method,
                 url,
@@ -176,7 +177,7 @@ class Http:
                 json=document,
                 timeout=self._timeout,
                 allow_redirects=False,
-                verify=self._bundle or True,
+                verify=True,  # against the bundle, which the session's adapter alone knows
                 proxies=self._proxies(url),
                 stream=True,
             ) as response:
@@ -184,7 +185,7 @@ class Http:
                 reply = Reply(
                     response.status_code, {name.lower(): value for name, value in response.headers.items()}, body
                 )
-        except requests.exceptions.SSLError as error:
+        except (requests.exceptions.SSLError, ssl.SSLError) as error:
             raise self._tls_failure(what, host, error) from error
         except (requests.exceptions.RequestException, OSError) as error:
             raise SkrFailure(
@@ -200,6 +201,14 @@ class Http:
                 "redirect_refused", f"{what} at {host} answered with a redirect ({reply.status}).", {"host": host}
             )
         return reply
+
+    def _trust(self) -> None:
+        """Read the bundle, once for all servers, when the first of them is asked."""
+        if self._bundle and not self._trusting:
+            from . import trust
+
+            self._session.mount("https://", trust.adapter(self._bundle))
+            self._trusting = True
 
     def _tls_failure(self, what: str, host: str, error: BaseException) -> SkrFailure:
         """A broken handshake may pass and is not a matter of trust; a bundle without certificates is the user's."""
