@@ -23,6 +23,9 @@ import sys
 
 if sys.version_info < (3, 9):
     sys.exit("azure-skr needs Python 3.9 or later, this is %d.%d" % sys.version_info[:2])
+import gc
+
+gc.disable()  # a short run makes little garbage, and looking for it again and again costs a tenth of the start
 from azure_skr.guest.cli import main
 
 sys.exit(main())

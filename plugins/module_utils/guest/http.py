@@ -14,6 +14,7 @@ import json
 import os
 import random
 import ssl
+import threading
 import time
 import typing as t
 import urllib.request
@@ -124,7 +125,9 @@ class Http:
         self.count = 0
         self._bundle = None if local else ca_bundle(ca_path)
         self._proxy, self._local, self._timeout, self._sleep = https_proxy, local, timeout, sleep
-        self._session, self._trusting = _session(), False
+        self._session: t.Optional[requests.Session] = None
+        self._lock = threading.Lock()
+        self.given_up = False  # set by whoever does not wait for the answer any more: nothing is asked again
 
     def request(
         self,
@@ -153,6 +156,8 @@ class Http:
             pause = pauses.pop(0)
             # Full jitter keeps a fleet from coming back in step.
             self._sleep(max(retry_after(reply), pause * random.uniform(0.5, 1.0)))
+            if self.given_up:
+                raise SkrFailure("network_unreachable", f"{what} is not asked again.", {"given_up": True})
 
     def _once(
         self,
@@ -168,8 +173,7 @@ class Http:
         host = urlsplit(url).hostname or url
         self.count += 1
         try:
-            self._trust()
-            with self._session.request(
+            with self.ready().request(
                 method,
                 url,
                 headers=dict(headers or {}),
@@ -202,13 +206,20 @@ class Http:
             )
         return reply
 
-    def _trust(self) -> None:
-        """Read the bundle, once for all servers, when the first of them is asked."""
-        if self._bundle and not self._trusting:
-            from . import trust
+    def ready(self) -> requests.Session:
+        """The session, made when the first server is asked; the CA bundle is read then, once for all of them.
 
-            self._session.mount("https://", trust.adapter(self._bundle))
-            self._trusting = True
+        Raises SkrFailure ``library_missing``, and ssl.SSLError where the bundle holds no certificates.
+        """
+        with self._lock:
+            if self._session is None:
+                made = _session()
+                if self._bundle:
+                    from . import trust
+
+                    made.mount("https://", trust.adapter(self._bundle))
+                self._session = made
+            return self._session
 
     def _tls_failure(self, what: str, host: str, error: BaseException) -> SkrFailure:
         """A broken handshake may pass and is not a matter of trust; a bundle without certificates is the user's."""

