@@ -60,7 +60,8 @@ def release(guest: attest.Guest, wanted: Wanted, check_mode: bool = False) -> t.
     policy = model.parse(wanted.release_policy) if wanted.release_policy else None
     place = deliver.check(wanted.target)
     with attest.session(guest) as job:
-        # 3 begins here: it needs nothing of 2, which waits for the TPM
+        # 3 begins here, and what every server needs: neither needs anything of 2, which waits for the TPM
+        Ahead(job.http.ready)
         token = Ahead(lambda: job.imds.token(key.audience, wanted.identity))
         # 2
         attestation = job.attest(wanted.client_payload)
