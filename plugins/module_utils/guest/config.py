@@ -51,8 +51,8 @@ def agent_argument_spec() -> t.Dict[str, t.Any]:
 
 
 def locate(name: t.Optional[str], path: t.Optional[str]) -> t.Tuple[str, str]:
-    """Name and path of an instance, of which one is given. Raises SkrFailure ``invalid_input``."""
-    if path:
+    """Name and path of an instance, of which at least one is given. Raises SkrFailure ``invalid_input``."""
+    if path and not name:
         name = os.path.basename(path)
         name = name[:-5] if name.endswith(".json") else name
     if not name or not _NAME.fullmatch(name):

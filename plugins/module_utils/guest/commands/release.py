@@ -25,9 +25,11 @@ _TEMPORARY = 75  # EX_TEMPFAIL of sysexits.h
 
 
 def add(parser: argparse.ArgumentParser) -> None:
-    which = parser.add_mutually_exclusive_group(required=True)
-    which.add_argument("name", nargs="?", metavar="NAME", help=f"the configuration {config.FOLDER}/NAME.json")
-    which.add_argument("--config", metavar="FILE", help="a configuration elsewhere; its file's name is the instance's")
+    parser.add_argument("name", nargs="?", metavar="NAME", help=f"the configuration {config.FOLDER}/NAME.json")
+    parser.add_argument(
+        "--config", metavar="FILE", help="a configuration elsewhere; without NAME its file's name is it"
+    )
+    parser.add_argument("--check", action="store_true", help="only check the configuration")
     parser.add_argument(
         "--retry-for",
         type=_seconds,
@@ -47,6 +49,8 @@ def _seconds(text: str) -> float:
 
 def run(options: t.Dict[str, t.Any]) -> t.Tuple[int, str]:
     configuration = config.load(options["name"], options["config"])
+    if options["check"]:
+        return 0, f"{configuration.path} is sound"
     from .. import agent  # not before the configuration is known to be sound
 
     status, complaints = agent.release(configuration, options["retry_for"])
