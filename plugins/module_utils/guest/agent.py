@@ -95,8 +95,9 @@ class _Run:
 
     def _attempt(self) -> Result:
         try:
-            from . import arguments, release, request
+            from . import arguments, http, release, request
 
+            http.Http.lean = True
             return release.release(arguments.guest(self._options), request.wanted(self._options))
         except ImportError as error:
             package = (error.name or "unknown").partition(".")[0]

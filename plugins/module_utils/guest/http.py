@@ -114,6 +114,8 @@ def proxy_variables() -> t.List[str]:
 class Http:
     """A client that counts its requests."""
 
+    lean = False  # set by the agent, whose start is to be short: the standard library alone, where it can
+
     def __init__(
         self,
         ca_path: t.Optional[str] = None,
@@ -125,7 +127,7 @@ class Http:
         self.count = 0
         self._bundle = None if local else ca_bundle(ca_path)
         self._proxy, self._local, self._timeout, self._sleep = https_proxy, local, timeout, sleep
-        self._session: t.Optional[requests.Session] = None
+        self._session: t.Any = None
         self._lock = threading.Lock()
         self.given_up = False  # set by whoever does not wait for the answer any more: nothing is asked again
 
@@ -168,8 +170,6 @@ class Http:
         params: t.Optional[t.Mapping[str, str]],
         document: t.Any,
     ) -> Reply:
-        import requests
-
         host = urlsplit(url).hostname or url
         self.count += 1
         try:
@@ -189,9 +189,9 @@ class Http:
                 reply = Reply(
                     response.status_code, {name.lower(): value for name, value in response.headers.items()}, body
                 )
-        except (requests.exceptions.SSLError, ssl.SSLError) as error:
-            raise self._tls_failure(what, host, error) from error
-        except (requests.exceptions.RequestException, OSError) as error:
+        except OSError as error:  # those of requests are all of this kind
+            if type(error).__name__ == "SSLError" or isinstance(error, ssl.SSLError):
+                raise self._tls_failure(what, host, error) from error
             raise SkrFailure(
                 "network_unreachable",
                 f"{what} at {host} cannot be reached ({_kind(error)}).",
@@ -206,20 +206,28 @@ class Http:
             )
         return reply
 
-    def ready(self) -> requests.Session:
+    def ready(self) -> t.Any:
         """The session, made when the first server is asked; the CA bundle is read then, once for all of them.
 
         Raises SkrFailure ``library_missing``, and ssl.SSLError where the bundle holds no certificates.
         """
         with self._lock:
             if self._session is None:
-                made = _session()
-                if self._bundle:
-                    from . import trust
-
-                    made.mount("https://", trust.adapter(self._bundle))
-                self._session = made
+                self._session = self._open()
             return self._session
+
+    def _open(self) -> t.Any:
+        if self.lean:
+            from . import lean
+
+            if lean.serves(self._proxies("https://vault.invalid")):
+                return lean.Session(ssl.create_default_context(cafile=self._bundle) if self._bundle else None)
+        made = _session()
+        if self._bundle:
+            from . import trust
+
+            made.mount("https://", trust.adapter(self._bundle))
+        return made
 
     def _tls_failure(self, what: str, host: str, error: BaseException) -> SkrFailure:
         """A broken handshake may pass and is not a matter of trust; a bundle without certificates is the user's."""

@@ -16,6 +16,7 @@ import pytest
 from ansible_collections.confidential.azure_skr.plugins.module_utils.guest import (
     agent,
     config,
+    http,
     metrics,
     notify,
     release,
@@ -41,6 +42,12 @@ RESULT: dict[str, Any] = {
 
 def failure(reason: str, **facts: Any) -> SkrFailure:
     return SkrFailure(reason, "It failed.", facts)
+
+
+@pytest.fixture(autouse=True)
+def _lean_for_this_test(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The agent chooses the lean client for its process, which here is that of other tests too."""
+    monkeypatch.setattr(http.Http, "lean", False)
 
 
 # --- what may pass
