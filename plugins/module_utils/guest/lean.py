@@ -70,7 +70,8 @@ class Session:
         """One request; the words are those of requests. Raises OSError, ssl.SSLError among them."""
         parts = urlsplit(url)
         default = 443 if parts.scheme == "https" else 80
-        proxy = (proxies or {}).get(parts.scheme) or ""
+        known = proxies or {}
+        proxy = known.get(parts.scheme) or known.get("all") or ""
         place = (parts.scheme, parts.hostname or "", parts.port or default, proxy)
         target = (parts.path or "/") + (f"?{urlencode(params)}" if params else "")
         sent = {"User-Agent": _AGENT, "Accept": "*/*", **headers}
@@ -116,7 +117,8 @@ class Session:
 
 def serves(proxies: t.Mapping[str, str]) -> bool:
     """Whether these proxies can be used: those that are spoken to in plain HTTP, which is all but a few."""
-    return all(urlsplit(proxy).scheme in ("http", "") for proxy in proxies.values())
+    used = [proxies[name] for name in ("https", "http", "all") if proxies.get(name)]
+    return all(urlsplit(proxy).scheme == "http" for proxy in used)
 
 
 def _authorization(proxy: t.Any) -> t.Dict[str, str]:
