@@ -59,6 +59,45 @@ def identity_argument_spec() -> t.Dict[str, t.Any]:
     }
 
 
+def delivery_argument_spec() -> t.Dict[str, t.Any]:
+    """Options that say where a secret goes. Those without a default are for some consumers only."""
+    return {
+        "deliver_to": {
+            "type": "str",
+            "choices": ["file", "keyring", "systemd_credential", "luks", "command"],
+            "default": "file",
+        },
+        "format": {
+            "type": "str",
+            "choices": ["auto", "pem_pkcs8", "pem_pkcs1", "der", "jwk", "raw", "base64"],
+            "default": "auto",
+        },
+        "dest": {"type": "path"},
+        "owner": {"type": "str"},
+        "group": {"type": "str"},
+        "mode": {"type": "str", "default": "0400"},
+        "memory_backed": {"type": "bool", "default": True},
+        "keyring": {"type": "str", "choices": ["user", "session", "persistent"], "no_log": False},
+        "keyring_description": {"type": "str", "no_log": False},
+        "keyring_permissions": {"type": "str", "no_log": False},
+        "credential_name": {"type": "str", "no_log": False},
+        "credential_store": {"type": "path", "no_log": False},
+        "credential_encryption": {"type": "str", "choices": ["none", "auto", "host", "tpm2"], "no_log": False},
+        "luks_device": {"type": "path"},
+        "luks_header": {"type": "path"},
+        "luks_slot": {"type": "int"},
+        "luks_replace": {"type": "bool", "default": False},
+        "luks_existing_key_file": {"type": "path", "no_log": False},
+        "luks_existing_keyring": {"type": "str", "no_log": False},
+        "luks_name": {"type": "str"},
+        "command": {"type": "list", "elements": "str"},
+        "command_timeout": {"type": "float"},
+        "fingerprint_file": {"type": "path"},
+        "ttl": {"type": "int"},
+        "remove_on_stop": {"type": "bool", "default": False},
+    }
+
+
 IDENTITY_EXCLUSIVE = [["identity_client_id", "identity_object_id", "identity_resource_id"]]
 
 
