@@ -118,10 +118,15 @@ class Luks:
             # A slot is replaced by way of a free one: at every moment the old or the new secret opens the volume.
             spare = slots.free()
             self._add(existing, content, spare, kdf)
-        with changed_before(True):
+        try:
             self._kill(target)
             self._add(content, content, target, kdf)
             self._kill(spare)
+        except SkrFailure as failure:
+            failure.changed = True
+            failure.message += f" The new secret is in slot {spare} meanwhile, which has to be removed later."
+            failure.facts["spare_slot"] = spare
+            raise
 
     @contextlib.contextmanager
     def _existing(self) -> t.Iterator[bytearray]:
@@ -142,9 +147,11 @@ class Luks:
             unwrap.wipe(found)
 
     def _add(self, existing: bytearray, content: bytearray, slot: int, kdf: t.Sequence[str]) -> None:
-        with pipe_with(existing) as descriptor:
-            words = ("luksAddKey", *kdf, f"--key-slot={slot}", f"--key-file=/proc/self/fd/{descriptor}")
-            done = self._cryptsetup(*words, self.device, "-", given=content, pass_fds=(descriptor,))
+        # The new one by the pipe: as a positional file, standard input would end at a newline.
+        with pipe_with(content) as descriptor:
+            words = ("luksAddKey", *kdf, f"--key-slot={slot}", "--key-file=-", self.device)
+            path = f"/proc/self/fd/{descriptor}"
+            done = self._cryptsetup(*words, path, given=existing, pass_fds=(descriptor,))
         self._succeeded(done, "add the key")
         with changed_before(True):
             if self._opened_by(content, slot) != slot:
