@@ -20,6 +20,7 @@ description:
 extends_documentation_fragment:
   - confidential.azure_skr.guest
   - confidential.azure_skr.guest.identity
+  - confidential.azure_skr.release
   - confidential.azure_skr.delivery
   - confidential.azure_skr.attributes
   - confidential.azure_skr.attributes.guest
@@ -36,68 +37,7 @@ attributes:
     support: full
     details:
       - The key is released again, and delivered only where the place holds another one or differs from the options.
-options:
-  vault_uri:
-    description:
-      - Address of the vault, such as V(https://myvault.vault.azure.net). Either this or O(hsm_uri).
-    type: str
-  hsm_uri:
-    description:
-      - Address of the managed HSM, such as V(https://myhsm.managedhsm.azure.net).
-    type: str
-    version_added: 0.2.0
-  key_name:
-    description:
-      - Name of the key.
-    type: str
-    required: true
-  key_version:
-    description:
-      - Version to release. By default the latest.
-    type: str
-  wrap_algorithm:
-    description:
-      - How the vault wraps the key for this VM.
-    type: str
-    choices: [CKM_RSA_AES_KEY_WRAP, RSA_AES_KEY_WRAP_256, RSA_AES_KEY_WRAP_384]
-    default: RSA_AES_KEY_WRAP_256
-    aliases: [enc]
-  release_policy:
-    description:
-      - The release policy of the key, if known. It is evaluated over this VM's claims before the vault is asked (see O(preflight)),
-        and explains a refusal, which the vault does not.
-      - Without it the live policy is read for this, where the VM's identity has the permission to get the key; the release permission
-        alone is enough to release, not to read.
-    type: dict
-  preflight:
-    description:
-      - V(required) stops before the release when the policy is known and not met, V(advise) returns the verdict and goes on,
-        V(off) evaluates nothing beforehand.
-    type: str
-    choices: [required, advise, 'off']
-    default: required
-  client_payload:
-    description:
-      - Values to be carried in the attestation token. They are chosen by the VM and prove nothing.
-      - A member V(nonce) replaces the random one.
-    type: dict
-  wait_for_grant:
-    description:
-      - How long to wait while the release permission is missing, in seconds. A new grant takes effect only after a while, and the
-        only proof that it has is a release, so this tries with growing pauses.
-    type: float
-    default: 0
-  outside_validity:
-    description:
-      - What to do with a key that has expired or is not yet valid. The service releases it all the same.
-    type: str
-    choices: [refuse, warn, accept]
-    default: refuse
-  expiry_warning_days:
-    description:
-      - Warn when the key expires within so many days.
-    type: int
-    default: 30
+options: {}
 seealso:
   - name: Secure Key Release with Azure Key Vault
     description: The feature as Microsoft documents it.
@@ -258,27 +198,12 @@ def main() -> None:
     spec = {
         **arguments.guest_argument_spec(),
         **arguments.identity_argument_spec(),
+        **arguments.release_argument_spec(),
         **arguments.delivery_argument_spec(),
-        "vault_uri": {"type": "str"},
-        "hsm_uri": {"type": "str"},
-        "key_name": {"type": "str", "required": True, "no_log": False},
-        "key_version": {"type": "str", "no_log": False},
-        "wrap_algorithm": {
-            "type": "str",
-            "choices": ["CKM_RSA_AES_KEY_WRAP", "RSA_AES_KEY_WRAP_256", "RSA_AES_KEY_WRAP_384"],
-            "default": "RSA_AES_KEY_WRAP_256",
-            "aliases": ["enc"],
-        },
-        "release_policy": {"type": "dict"},
-        "preflight": {"type": "str", "choices": ["required", "advise", "off"], "default": "required"},
-        "client_payload": {"type": "dict"},
-        "wait_for_grant": {"type": "float", "default": 0},
-        "outside_validity": {"type": "str", "choices": ["refuse", "warn", "accept"], "default": "refuse"},
-        "expiry_warning_days": {"type": "int", "default": 30},
     }
     module = AnsibleModule(
         argument_spec=spec,
-        mutually_exclusive=[*arguments.IDENTITY_EXCLUSIVE, ["vault_uri", "hsm_uri"]],
+        mutually_exclusive=[*arguments.IDENTITY_EXCLUSIVE, *arguments.RELEASE_EXCLUSIVE],
         required_one_of=[["vault_uri", "hsm_uri"]],
         supports_check_mode=True,
     )
@@ -288,24 +213,7 @@ def main() -> None:
         arguments.require_libraries()
         from ansible_collections.confidential.azure_skr.plugins.module_utils.guest import deliver, release
 
-        names = (
-            "vault_uri",
-            "hsm_uri",
-            "key_name",
-            "key_version",
-            "wrap_algorithm",
-            "release_policy",
-            "preflight",
-            "client_payload",
-            "wait_for_grant",
-            "outside_validity",
-            "expiry_warning_days",
-        )
-        wanted = release.Wanted(
-            target=deliver.target(options),
-            identity=arguments.identity(options),
-            **{name: options[name] for name in names},
-        )
+        wanted = arguments.wanted(options, target=deliver.target(options))
         return release.release(arguments.guest(options), wanted, module.check_mode)
 
     skin.run(module, run)
