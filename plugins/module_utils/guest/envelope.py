@@ -29,6 +29,7 @@ _MEMBERS = ("protected", "encrypted_key", "iv", "ciphertext", "tag")
 _HEADER = {"alg": "RSA-OAEP-256", "enc": "A256GCM", "typ": TYPE}
 _KEY, _IV, _TAG = 32, 12, 16
 _SMALLEST_MODULUS = 2048
+_SHOWN = 80  # characters of what somebody else wrote
 _NAME = re.compile(r"[\x20-\x7e]{1,200}")
 _FINGERPRINT = re.compile(r"[0-9a-f]{64}")
 
@@ -103,12 +104,13 @@ def parse(given: t.Union[str, bytes, t.Mapping[str, t.Any]], where: str = "the e
     parts = {name: _decode(document[name], name, where) for name in _MEMBERS}
     header = _object(parts["protected"], where)
     wanted = {**_HEADER, "kid": header.get("kid"), **({"name": header["name"]} if "name" in header else {})}
-    for name in {*header, *wanted}:
+    for name in sorted({*header, *wanted}):
         if header.get(name) != wanted.get(name) or name not in wanted:
-            raise _invalid(where, f"its header member {name} is {header.get(name)!r}, wanted {wanted.get(name)!r}")
-    kid, label = header["kid"], header.get("name")
+            found = repr(header.get(name))[:_SHOWN]
+            raise _invalid(where, f"its header member {name[:_SHOWN]!r} is {found}, wanted {wanted.get(name)!r}")
+    kid, label = header.get("kid"), header.get("name")
     if not isinstance(kid, str) or not _FINGERPRINT.fullmatch(kid):
-        raise _invalid(where, f"its header member kid is {kid!r}, wanted a SHA-256 in 64 hex digits")
+        raise _invalid(where, f"its header member kid is {repr(kid)[:_SHOWN]}, wanted a SHA-256 in 64 hex digits")
     if "name" in header and not (isinstance(label, str) and _NAME.fullmatch(label)):
         raise _invalid(where, "its header member name is not printable text")
     for name, size in (("iv", _IV), ("tag", _TAG)):

@@ -193,6 +193,40 @@ def test_a_key_is_released_and_delivered(job: Job, tmp_path: Path, key: t.Any, a
     assert result["warnings"] == []
 
 
+@pytest.mark.parametrize("algorithm", sorted(fakes.HASHES))
+@pytest.mark.parametrize("size", [16, 24, 32])
+def test_a_symmetric_key_is_released_byte_by_byte(job: Job, tmp_path: Path, size: int, algorithm: str) -> None:
+    job.key = b"\0\n" + os.urandom(size - 4) + b"\n\0"
+    result = run(job, tmp_path, wrap_algorithm=algorithm)
+    assert delivered(tmp_path) == job.key and result["key_type"] == "oct-HSM"
+    assert not {"public_key_pem", "public_key_sha256"} & set(result)
+    assert result["diff"]["after"]["content"] == "the secret" and result["delivered"]["deliver_to"] == "file"
+    assert run(job, tmp_path, wrap_algorithm=algorithm)["changed"] is False
+    job.key = os.urandom(size)
+    rotated = run(job, tmp_path)
+    assert rotated["changed"] and rotated["diff"]["before"]["content"] == "another" and delivered(tmp_path) == job.key
+
+
+@pytest.mark.parametrize(
+    ("key", "form", "wanted"),
+    [
+        (b"k" * 32, "pem_pkcs8", "raw or base64 or jwk"),
+        (b"k" * 32, "der", "raw or base64 or jwk"),
+        (ec_key("released"), "pem_pkcs1", "pem_pkcs8 or der or jwk"),
+        (ec_key("released"), "raw", "pem_pkcs8 or der or jwk"),
+        (rsa_key("released"), "base64", "pem_pkcs8 or pem_pkcs1 or der or jwk"),
+    ],
+)
+def test_a_format_that_makes_no_sense(job: Job, tmp_path: Path, key: t.Any, form: str, wanted: str) -> None:
+    job.key = key
+    (tmp_path / "app.pem").write_bytes(b"old")
+    target = deliver.Target(str(tmp_path / "app.pem"), memory_backed=False, format=form)
+    with refused("invalid_input") as info:
+        run(job, tmp_path, target=target)
+    assert f"'{form}'" in info.value.message and wanted in info.value.message and delivered(tmp_path) == b"old"
+    assert not any(any(buffer) for buffer in BUFFERS)
+
+
 def test_the_request_carries_the_tokens_and_a_fresh_nonce(job: Job, tmp_path: Path) -> None:
     identity = Identity(client_id="c-1")
     run(job, tmp_path, identity=identity)

@@ -21,18 +21,23 @@ def add(parser: argparse.ArgumentParser, title: str, spec: Spec) -> None:
     """One option for each of the argument spec; what they mean the modules' documentation tells."""
     group = parser.add_argument_group(title)
     for name, option in spec.items():
-        flag, known = f"--{name.replace('_', '-')}", {"dest": _PREFIX + name}
+        flag, dest = f"--{name.replace('_', '-')}", _PREFIX + name
         default = "" if option.get("default") in (None, [], "", False) else f"default {option['default']}"
         if option["type"] == "bool":
-            group.add_argument(flag, action=argparse.BooleanOptionalAction, default=option.get("default"), **known)
+            group.add_argument(flag, action=argparse.BooleanOptionalAction, default=option.get("default"), dest=dest)
         elif option["type"] == "list":
-            group.add_argument(flag, action="append", metavar="WORD", help="may be given several times", **known)
+            group.add_argument(flag, action="append", metavar="WORD", help="may be given several times", dest=dest)
         elif option["type"] == "dict":
-            group.add_argument(flag, metavar="FILE", help="a file with JSON", **known)
+            group.add_argument(flag, metavar="FILE", help="a file with JSON", dest=dest)
         else:
-            more = {"choices": option["choices"]} if "choices" in option else {"metavar": "VALUE"}
+            more: t.Dict[str, t.Any] = {"choices": option["choices"]} if "choices" in option else {"metavar": "VALUE"}
             group.add_argument(
-                flag, type=_KINDS[option["type"]], required=option.get("required", False), help=default, **more, **known
+                flag,
+                type=_KINDS[option["type"]],
+                required=option.get("required", False),
+                help=default,
+                dest=dest,
+                **more,
             )
 
 
