@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import typing as t
 
+from . import reasons_delivery
+
 
 class Reason(t.NamedTuple):
     """Default cause and next step of one reason code, in a user's words."""
@@ -391,12 +393,6 @@ REASONS: t.Dict[str, Reason] = {
     "redirect_refused": Reason(
         "A service answered with a redirect; none is ever followed.", "Check the URL and who answers there."
     ),
-    # --- delivery
-    "not_memory_backed": Reason(
-        "The destination is not on a memory-backed file system, so the key would reach a disk.",
-        "Choose a directory below /run or another tmpfs, or set memory_backed to false.",
-    ),
-    "delivery_failed": Reason(
-        "The key could not be written.", "Check the directory, owner and group named in the message."
-    ),
+    # --- delivery and application secrets
+    **{code: Reason(*texts) for code, texts in reasons_delivery.TEXTS.items()},
 }
