@@ -13,118 +13,39 @@ version_added: 0.1.0
 author:
   - confidential.azure_skr contributors (@confidential-azure)
 description:
-  - Attests this VM, asks the vault for the key, verifies the signed answer, unwraps the key in the VM's TPM and writes it to a file.
+  - Attests this VM, asks the vault for the key, verifies the signed answer, unwraps the key in the VM's TPM and puts it where its
+        consumer expects it, be that a file, a keyring, a systemd credential, a LUKS key slot or a command.
   - The key never passes the controller, a command line, a log or (by default) a disk.
   - Every failure carries a stable O(ignore:reason), its cause and the next step.
 extends_documentation_fragment:
   - confidential.azure_skr.guest
   - confidential.azure_skr.guest.identity
+  - confidential.azure_skr.release
+  - confidential.azure_skr.delivery
   - confidential.azure_skr.attributes
   - confidential.azure_skr.attributes.guest
 attributes:
   check_mode:
     support: full
     details:
-      - The key is released to predict the change, but not written.
+      - The key is released to predict the change, but not delivered.
   diff_mode:
     support: full
     details:
-      - Shows owner, group, mode and public fingerprint, never the key.
+      - Shows the place, owner, group, mode and public fingerprint, never the key.
   idempotent:
     support: full
     details:
-      - The key is released again, and the file written only where bytes, owner or mode differ.
-options:
-  vault_uri:
-    description:
-      - Address of the vault, such as V(https://myvault.vault.azure.net). Either this or O(hsm_uri).
-    type: str
-  hsm_uri:
-    description:
-      - Address of the managed HSM, such as V(https://myhsm.managedhsm.azure.net).
-    type: str
-    version_added: 0.2.0
-  key_name:
-    description:
-      - Name of the key.
-    type: str
-    required: true
-  key_version:
-    description:
-      - Version to release. By default the latest.
-    type: str
-  wrap_algorithm:
-    description:
-      - How the vault wraps the key for this VM.
-    type: str
-    choices: [CKM_RSA_AES_KEY_WRAP, RSA_AES_KEY_WRAP_256, RSA_AES_KEY_WRAP_384]
-    default: RSA_AES_KEY_WRAP_256
-    aliases: [enc]
-  release_policy:
-    description:
-      - The release policy of the key, if known. It is evaluated over this VM's claims before the vault is asked (see O(preflight)),
-        and explains a refusal, which the vault does not.
-      - Without it the live policy is read for this, where the VM's identity has the permission to get the key; the release permission
-        alone is enough to release, not to read.
-    type: dict
-  preflight:
-    description:
-      - V(required) stops before the release when the policy is known and not met, V(advise) returns the verdict and goes on,
-        V(off) evaluates nothing beforehand.
-    type: str
-    choices: [required, advise, 'off']
-    default: required
-  client_payload:
-    description:
-      - Values to be carried in the attestation token. They are chosen by the VM and prove nothing.
-      - A member V(nonce) replaces the random one.
-    type: dict
-  wait_for_grant:
-    description:
-      - How long to wait while the release permission is missing, in seconds. A new grant takes effect only after a while, and the
-        only proof that it has is a release, so this tries with growing pauses.
-    type: float
-    default: 0
-  outside_validity:
-    description:
-      - What to do with a key that has expired or is not yet valid. The service releases it all the same.
-    type: str
-    choices: [refuse, warn, accept]
-    default: refuse
-  expiry_warning_days:
-    description:
-      - Warn when the key expires within so many days.
-    type: int
-    default: 30
-  dest:
-    description:
-      - Path of the file for the key, as PKCS#8 PEM. It is replaced atomically; missing directories are made.
-    type: path
-    required: true
-  owner:
-    description:
-      - Owner of the file, by name or number.
-    type: str
-  group:
-    description:
-      - Group of the file, by name or number.
-    type: str
-  mode:
-    description:
-      - Mode of the file in octal digits. Rights for others are refused.
-    type: str
-    default: '0400'
-  memory_backed:
-    description:
-      - Require that O(dest) is on a memory-backed file system (tmpfs or ramfs), so that the key never reaches a disk.
-    type: bool
-    default: true
+      - The key is released again, and delivered only where the place holds another one or differs from the options.
+options: {}
 seealso:
   - name: Secure Key Release with Azure Key Vault
     description: The feature as Microsoft documents it.
     link: https://learn.microsoft.com/azure/confidential-computing/concept-skr-attestation
   - module: confidential.azure_skr.release_access
   - module: confidential.azure_skr.attestation_info
+  - module: confidential.azure_skr.key_removal
+  - module: confidential.azure_skr.secret_unwrap
 """
 
 EXAMPLES = r"""
@@ -150,12 +71,55 @@ EXAMPLES = r"""
               equals: azure-compliant-cvm
     wait_for_grant: 600
     dest: /run/web/tls.pem
+
+- name: A symmetric key of a managed HSM as a second passphrase of a data volume, which is opened
+  confidential.azure_skr.key_release:
+    hsm_uri: https://hsm-prod.managedhsm.azure.net
+    key_name: data-volume
+    attestation_url: https://sharedweu.weu.attest.azure.net
+    deliver_to: luks
+    luks_device: /dev/disk/azure/scsi1/lun0
+    luks_slot: 1
+    luks_replace: true
+    luks_existing_key_file: /run/setup/passphrase
+    luks_name: data
+
+- name: A key for all processes of user app, gone after an hour unless it is released again
+  confidential.azure_skr.key_release:
+    vault_uri: https://kv-web-prod.vault.azure.net
+    key_name: signing
+    attestation_url: https://sharedweu.weu.attest.azure.net
+    deliver_to: keyring
+    keyring_description: app:signing
+    owner: app
+    ttl: 3600
+
+- name: A credential for a service, encrypted for this machine
+  confidential.azure_skr.key_release:
+    vault_uri: https://kv-web-prod.vault.azure.net
+    key_name: tls-key
+    attestation_url: https://sharedweu.weu.attest.azure.net
+    deliver_to: systemd_credential
+    credential_name: tls.key
+    credential_encryption: auto
+
+- name: A key for an agent that reads it from its standard input
+  confidential.azure_skr.key_release:
+    vault_uri: https://kv-web-prod.vault.azure.net
+    key_name: ssh-ca
+    attestation_url: https://sharedweu.weu.attest.azure.net
+    deliver_to: command
+    command: [/usr/local/sbin/load-ca-key, --from-stdin]
 """
 
 RETURN = r"""
 dest:
   description: Path of the key file.
   type: str
+  returned: when it is delivered to a file or as a systemd credential
+delivered:
+  description: Public facts of the place, such as C(deliver_to), C(dest), C(keyring_description) or C(luks_slot).
+  type: dict
   returned: success
 kid:
   description: Key identifier with version.
@@ -176,11 +140,11 @@ attributes:
 public_key_pem:
   description: The public half.
   type: str
-  returned: success
+  returned: success, RSA and EC keys
 public_key_sha256:
   description: SHA-256 of the DER of the public half (SubjectPublicKeyInfo), in hex.
   type: str
-  returned: success
+  returned: success, RSA and EC keys
 waited_s:
   description: Seconds waited until the grant took effect.
   type: float
@@ -234,31 +198,12 @@ def main() -> None:
     spec = {
         **arguments.guest_argument_spec(),
         **arguments.identity_argument_spec(),
-        "vault_uri": {"type": "str"},
-        "hsm_uri": {"type": "str"},
-        "key_name": {"type": "str", "required": True, "no_log": False},
-        "key_version": {"type": "str", "no_log": False},
-        "wrap_algorithm": {
-            "type": "str",
-            "choices": ["CKM_RSA_AES_KEY_WRAP", "RSA_AES_KEY_WRAP_256", "RSA_AES_KEY_WRAP_384"],
-            "default": "RSA_AES_KEY_WRAP_256",
-            "aliases": ["enc"],
-        },
-        "release_policy": {"type": "dict"},
-        "preflight": {"type": "str", "choices": ["required", "advise", "off"], "default": "required"},
-        "client_payload": {"type": "dict"},
-        "wait_for_grant": {"type": "float", "default": 0},
-        "outside_validity": {"type": "str", "choices": ["refuse", "warn", "accept"], "default": "refuse"},
-        "expiry_warning_days": {"type": "int", "default": 30},
-        "dest": {"type": "path", "required": True},
-        "owner": {"type": "str"},
-        "group": {"type": "str"},
-        "mode": {"type": "str", "default": "0400"},
-        "memory_backed": {"type": "bool", "default": True},
+        **arguments.release_argument_spec(),
+        **arguments.delivery_argument_spec(),
     }
     module = AnsibleModule(
         argument_spec=spec,
-        mutually_exclusive=[*arguments.IDENTITY_EXCLUSIVE, ["vault_uri", "hsm_uri"]],
+        mutually_exclusive=[*arguments.IDENTITY_EXCLUSIVE, *arguments.RELEASE_EXCLUSIVE],
         required_one_of=[["vault_uri", "hsm_uri"]],
         supports_check_mode=True,
     )
@@ -268,23 +213,7 @@ def main() -> None:
         arguments.require_libraries()
         from ansible_collections.confidential.azure_skr.plugins.module_utils.guest import deliver, release
 
-        target = deliver.Target(**{name: options[name] for name in ("dest", "owner", "group", "mode", "memory_backed")})
-        names = (
-            "vault_uri",
-            "hsm_uri",
-            "key_name",
-            "key_version",
-            "wrap_algorithm",
-            "release_policy",
-            "preflight",
-            "client_payload",
-            "wait_for_grant",
-            "outside_validity",
-            "expiry_warning_days",
-        )
-        wanted = release.Wanted(
-            target=target, identity=arguments.identity(options), **{name: options[name] for name in names}
-        )
+        wanted = arguments.wanted(options, target=deliver.target(options))
         return release.release(arguments.guest(options), wanted, module.check_mode)
 
     skin.run(module, run)

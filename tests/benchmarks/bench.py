@@ -17,7 +17,8 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests"))
-from benchmarks.fleet import control_costs, fleet_costs  # noqa: E402  # found through the line above
+from benchmarks.agent import agent_costs  # noqa: E402  # found through the line above
+from benchmarks.fleet import control_costs, fleet_costs  # noqa: E402
 from labkit import Lab, environment, lab  # noqa: E402
 
 OUTPUT = ROOT / ".bench"
@@ -171,9 +172,10 @@ def policy_costs() -> list[dict[str, Any]]:
 def main() -> int:
     with lab("--vms", "6", "--door", "local") as made:
         results = [*site_costs(made), *release_costs(made), *module_start(made), *policy_costs()]
-        results += [measure(*row) for row in (*control_costs(made), *fleet_costs(made))]
+        results += [measure(*row) for row in (*agent_costs(made), *control_costs(made), *fleet_costs(made))]
     order = [
         "release.",
+        "agent.",
         "site.",
         "module_start.",
         "control.",

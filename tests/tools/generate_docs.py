@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,10 +31,17 @@ def sentences(value: str | list[str]) -> str:
     return plain(value if isinstance(value, str) else " ".join(value))
 
 
+def flat(options: dict[str, Any], above: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+    """Options with those below them, ``list[].member`` and ``dict.member``."""
+    for name, option in options.items():
+        yield above + name, option
+        yield from flat(option.get("options", {}), f"{above}{name}{'[]' if option['type'] == 'list' else ''}.")
+
+
 def role_readme(name: str, spec: dict[str, Any]) -> str:
     lines = [f"# Role `confidential.azure_skr.{name}`", "", MARK, "", sentences(spec["short_description"]) + ".", ""]
     lines += [sentences(spec["description"]), "", "| Variable | Type | Default | Meaning |", "|---|---|---|---|"]
-    for variable, option in spec["options"].items():
+    for variable, option in flat(spec["options"]):
         default = "required" if option.get("required") else f"`{option['default']}`" if "default" in option else "-"
         kind = f"list of {option['elements']}" if option["type"] == "list" else option["type"]
         choices = f" One of {', '.join(f'`{choice}`' for choice in option['choices'])}." if "choices" in option else ""

@@ -18,11 +18,15 @@ from ..policy.failure import SkrFailure
 if t.TYPE_CHECKING:
     from .attest import Guest
     from .imds import Identity
+    from .release import Wanted
 
 
-def require_libraries() -> None:
+CRYPTOGRAPHY = "cryptography.hazmat.primitives"
+
+
+def require_libraries(packages: t.Sequence[str] = (CRYPTOGRAPHY, "requests")) -> None:
     """Raises SkrFailure ``library_missing`` with the package and the interpreter that lacks it."""
-    for package in ("cryptography.hazmat.primitives", "requests"):
+    for package in packages:
         try:
             importlib.import_module(package)
         except ImportError as error:
@@ -62,6 +66,80 @@ def identity_argument_spec() -> t.Dict[str, t.Any]:
     }
 
 
+def release_argument_spec() -> t.Dict[str, t.Any]:
+    """Options that name the key and say how it is released."""
+    return {
+        "vault_uri": {"type": "str"},
+        "hsm_uri": {"type": "str"},
+        "key_name": {"type": "str", "required": True, "no_log": False},
+        "key_version": {"type": "str", "no_log": False},
+        "wrap_algorithm": {
+            "type": "str",
+            "choices": ["CKM_RSA_AES_KEY_WRAP", "RSA_AES_KEY_WRAP_256", "RSA_AES_KEY_WRAP_384"],
+            "default": "RSA_AES_KEY_WRAP_256",
+            "aliases": ["enc"],
+        },
+        "release_policy": {"type": "dict"},
+        "preflight": {"type": "str", "choices": ["required", "advise", "off"], "default": "required"},
+        "client_payload": {"type": "dict"},
+        "wait_for_grant": {"type": "float", "default": 0},
+        "outside_validity": {"type": "str", "choices": ["refuse", "warn", "accept"], "default": "refuse"},
+        "expiry_warning_days": {"type": "int", "default": 30},
+    }
+
+
+RELEASE_EXCLUSIVE = [["vault_uri", "hsm_uri"]]
+
+
+def delivery_argument_spec() -> t.Dict[str, t.Any]:
+    """Options that say where a secret goes. Those without a default are for some consumers only."""
+    return {
+        "deliver_to": {
+            "type": "str",
+            "choices": ["file", "keyring", "systemd_credential", "luks", "command"],
+            "default": "file",
+        },
+        "format": {
+            "type": "str",
+            "choices": ["auto", "pem_pkcs8", "pem_pkcs1", "der", "jwk", "raw", "base64"],
+            "default": "auto",
+        },
+        "dest": {"type": "path"},
+        "owner": {"type": "str"},
+        "group": {"type": "str"},
+        "mode": {"type": "str", "default": "0400"},
+        "memory_backed": {"type": "bool", "default": True},
+        "keyring": {"type": "str", "choices": ["user", "session", "persistent"], "no_log": False},
+        "keyring_description": {"type": "str", "no_log": False},
+        "keyring_permissions": {"type": "str", "no_log": False},
+        "credential_name": {"type": "str", "no_log": False},
+        "credential_store": {"type": "path", "no_log": False},
+        "credential_encryption": {"type": "str", "choices": ["none", "auto", "host", "tpm2"], "no_log": False},
+        "luks_device": {"type": "path"},
+        "luks_header": {"type": "path"},
+        "luks_slot": {"type": "int"},
+        "luks_replace": {"type": "bool", "default": False},
+        "luks_existing_key_file": {"type": "path", "no_log": False},
+        "luks_existing_keyring": {"type": "str", "no_log": False},
+        "luks_name": {"type": "str"},
+        "command": {"type": "list", "elements": "str"},
+        "command_timeout": {"type": "float"},
+        "fingerprint_file": {"type": "path"},
+        "ttl": {"type": "int"},
+        "remove_on_stop": {"type": "bool", "default": False},
+    }
+
+
+def secret_argument_spec() -> t.Dict[str, t.Any]:
+    """Suboptions of one application secret."""
+    return {
+        "envelope": {"type": "raw"},
+        "envelope_file": {"type": "path"},
+        "name": {"type": "str"},
+        **delivery_argument_spec(),
+    }
+
+
 IDENTITY_EXCLUSIVE = [["identity_client_id", "identity_object_id", "identity_resource_id"]]
 
 
@@ -71,6 +149,13 @@ def guest(options: t.Mapping[str, t.Any]) -> Guest:
 
     given = {name: options[name] for name in guest_argument_spec()}
     return Guest(**{**given, "pcrs": tuple(given["pcrs"])})
+
+
+def wanted(options: t.Mapping[str, t.Any], **more: t.Any) -> Wanted:
+    """What is to be released, from a module's options; ``more`` are members of its own, such as the target."""
+    from .release import Wanted
+
+    return Wanted(identity=identity(options), **{name: options[name] for name in release_argument_spec()}, **more)
 
 
 def identity(options: t.Mapping[str, t.Any]) -> Identity:

@@ -162,7 +162,10 @@ def session(guest: Guest) -> t.Iterator[Session]:
     guest.check()
     http, imds = clients(guest)
     with open_tpm(guest.tpm_device, guest.tpm_timeout) as tpm:
-        yield Session(guest, tpm, http, imds)
+        try:
+            yield Session(guest, tpm, http, imds)
+        finally:
+            imds.give_up()
 
 
 def clients(guest: Guest) -> t.Tuple[Http, imds_room.Imds]:

@@ -14,6 +14,7 @@ import json
 import os
 import random
 import ssl
+import threading
 import time
 import typing as t
 import urllib.request
@@ -113,6 +114,8 @@ def proxy_variables() -> t.List[str]:
 class Http:
     """A client that counts its requests."""
 
+    lean = False  # set by the agent, whose start is to be short: the standard library alone, where it can
+
     def __init__(
         self,
         ca_path: t.Optional[str] = None,
@@ -124,7 +127,9 @@ class Http:
         self.count = 0
         self._bundle = None if local else ca_bundle(ca_path)
         self._proxy, self._local, self._timeout, self._sleep = https_proxy, local, timeout, sleep
-        self._session = _session()
+        self._session: t.Any = None
+        self._lock = threading.Lock()
+        self.given_up = False  # set by whoever does not wait for the answer any more: nothing is asked again
 
     def request(
         self,
@@ -153,7 +158,9 @@ class Http:
                 return reply
             pause = pauses.pop(0)
             # Full jitter keeps a fleet from coming back in step.
-            self._sleep(max(_retry_after(reply), pause * random.uniform(0.5, 1.0)))
+            self._sleep(max(retry_after(reply), pause * random.uniform(0.5, 1.0)))
+            if self.given_up:
+                raise SkrFailure("network_unreachable", f"{what} is not asked again.", {"given_up": True})
 
     def _once(
         self,
@@ -165,12 +172,10 @@ class Http:
         document: t.Any,
         form: t.Union[t.Mapping[str, str], bytes, None],
     ) -> Reply:
-        import requests
-
         host = urlsplit(url).hostname or url
         self.count += 1
         try:
-            with self._session.request(
+            with self.ready().request(
                 method,
                 url,
                 headers=dict(headers or {}),
@@ -179,7 +184,7 @@ class Http:
                 data=form,
                 timeout=self._timeout,
                 allow_redirects=False,
-                verify=self._bundle or True,
+                verify=True,  # against the bundle, which the session's adapter alone knows
                 proxies=self._proxies(url),
                 stream=True,
             ) as response:
@@ -187,9 +192,9 @@ class Http:
                 reply = Reply(
                     response.status_code, {name.lower(): value for name, value in response.headers.items()}, body
                 )
-        except requests.exceptions.SSLError as error:
-            raise self._tls_failure(what, host, error) from error
-        except (requests.exceptions.RequestException, OSError) as error:
+        except OSError as error:  # those of requests are all of this kind
+            if type(error).__name__ == "SSLError" or isinstance(error, ssl.SSLError):
+                raise self._tls_failure(what, host, error) from error
             raise SkrFailure(
                 "network_unreachable",
                 f"{what} at {host} cannot be reached ({_kind(error)}).",
@@ -203,6 +208,29 @@ class Http:
                 "redirect_refused", f"{what} at {host} answered with a redirect ({reply.status}).", {"host": host}
             )
         return reply
+
+    def ready(self) -> t.Any:
+        """The session, made when the first server is asked; the CA bundle is read then, once for all of them.
+
+        Raises SkrFailure ``library_missing``, and ssl.SSLError where the bundle holds no certificates.
+        """
+        with self._lock:
+            if self._session is None:
+                self._session = self._open()
+            return self._session
+
+    def _open(self) -> t.Any:
+        if self.lean:
+            from . import lean
+
+            if lean.serves(self._proxies("https://vault.invalid")):
+                return lean.Session(ssl.create_default_context(cafile=self._bundle) if self._bundle else None)
+        made = _session()
+        if self._bundle:
+            from . import trust
+
+            made.mount("https://", trust.adapter(self._bundle))
+        return made
 
     def _tls_failure(self, what: str, host: str, error: BaseException) -> SkrFailure:
         """A broken handshake may pass and is not a matter of trust; a bundle without certificates is the user's."""
@@ -283,7 +311,7 @@ def _kind(error: BaseException) -> str:
     return type(error).__name__
 
 
-def _retry_after(reply: t.Optional[Reply]) -> float:
+def retry_after(reply: t.Optional[Reply]) -> float:
     """Seconds the service asks to wait; 0 when it does not say (dates are not used by these services)."""
     text = reply.headers.get("retry-after", "") if reply else ""
     return min(float(text), _MAX_WAIT) if text.isdigit() else 0.0

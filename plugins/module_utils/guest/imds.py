@@ -14,7 +14,7 @@ import urllib.parse
 import uuid
 
 from ..policy.failure import SkrFailure
-from .http import NEVER, SERVER_ERRORS, Http, Reply, Retry, proxy_variables
+from .http import NEVER, SERVER_ERRORS, Http, Reply, Retry, proxy_variables, retry_after
 
 ENDPOINT = "http://169.254.169.254"
 # Microsoft's guidance: 404, 410, 429 and 5xx may pass, all else is final.
@@ -50,6 +50,10 @@ class Imds:
         """Requests sent so far."""
         return self._http.count
 
+    def give_up(self) -> None:
+        """Nobody waits for an answer any more: what is still being asked is not repeated."""
+        self._http.given_up = True
+
     def token(self, resource: str, identity: Identity) -> str:
         """An access token of a managed identity for a resource such as https://vault.azure.net.
 
@@ -76,6 +80,7 @@ class Imds:
                 raise SkrFailure(
                     "identity_not_found", f"The metadata service has no identity for this VM, asked {asked}.", facts
                 )
+        facts["retry_after"] = retry_after(reply)
         raise SkrFailure("imds_error", f"The metadata service refused the token request ({reply.status}).", facts)
 
     def vcek_chain(self) -> str:

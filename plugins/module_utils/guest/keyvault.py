@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 from ..policy import messages, model
 from ..policy.failure import SkrFailure
-from .http import SERVER_ERRORS, Http, Reply, Retry, service_address
+from .http import SERVER_ERRORS, Http, Reply, Retry, retry_after, service_address
 
 API_VERSION = "7.4"
 _RETRY = Retry(SERVER_ERRORS | {429}, (1.0, 2.0, 4.0, 8.0))
@@ -140,6 +140,8 @@ def refusal(reply: Reply, key: KeyId) -> SkrFailure:
         "request_id": reply.request_id,
         "kid": key.kid,
     }
+    if reply.status in _RETRY.statuses:
+        facts["retry_after"] = retry_after(reply)
     if reason == "permission_missing":
         return _no_permission(inner_code, facts, key)
     if reason == "policy_not_met":

@@ -27,6 +27,8 @@ import typing as t
 from ..policy import model
 from ..policy.failure import SkrFailure
 from . import attest, deliver, jws, keyvault, preflight, unwrap
+from . import material as forms
+from .ahead import Ahead
 from .akcert import iso
 from .evidence import b64u
 from .http import ca_bundle
@@ -39,7 +41,7 @@ class Wanted:
 
     vault_uri: t.Optional[str]
     key_name: str
-    target: deliver.Target
+    target: deliver.Target = deliver.Target()
     hsm_uri: t.Optional[str] = None
     key_version: t.Optional[str] = None
     wrap_algorithm: str = "RSA_AES_KEY_WRAP_256"
@@ -52,20 +54,45 @@ class Wanted:
     expiry_warning_days: int = 30
 
 
+HandOver = t.Callable[[forms.Material], t.Dict[str, t.Any]]
+
+
 def release(guest: attest.Guest, wanted: Wanted, check_mode: bool = False) -> t.Dict[str, t.Any]:
     """Do it all; returns the module's result: public facts, counts, warnings and the diff. Raises SkrFailure."""
+
+    def prepare() -> HandOver:
+        place = deliver.check(wanted.target)
+
+        def hand_over(material: forms.Material) -> t.Dict[str, t.Any]:
+            changed, diff = place.deliver(material, check_mode)
+            dest = {} if place.dest is None else {"dest": place.dest}
+            return {"changed": changed, "diff": diff, **dest, "delivered": place.told(diff)}
+
+        return hand_over
+
+    return perform(guest, wanted, prepare)
+
+
+def perform(guest: attest.Guest, wanted: Wanted, prepare: t.Callable[[], HandOver]) -> t.Dict[str, t.Any]:
+    """The steps around what is done with the key: ``prepare`` belongs to step 1, what it returns is step 9.
+
+    The key is wiped when it has been handed over. Raises SkrFailure.
+    """
     # 1
     key = keyvault.key_id(wanted.vault_uri, wanted.hsm_uri, wanted.key_name, wanted.key_version)
     policy = model.parse(wanted.release_policy) if wanted.release_policy else None
-    place = deliver.check(wanted.target)
+    hand_over = prepare()
     with attest.session(guest) as job:
+        # 3 begins here, and what every server needs: neither needs anything of 2, which waits for the TPM
+        Ahead(job.http.ready)
+        token = Ahead(lambda: job.imds.token(key.audience, wanted.identity))
         # 2
         attestation = job.attest(wanted.client_payload)
         known = preflight.Known(policy, "given" if policy else None)
         if policy is not None and wanted.preflight != "off":
             known.check(attestation.claims, attestation.authority, wanted.preflight)
         # 3
-        access_token = job.imds.token(key.audience, wanted.identity)
+        access_token = token.result()
         # 4
         if policy is None and wanted.preflight != "off":
             known.read(job.http, key, access_token)
@@ -79,26 +106,24 @@ def release(guest: attest.Guest, wanted: Wanted, check_mode: bool = False) -> t.
         )
         counts = job.counts()
         evidence_facts = exchange.attestation.evidence.facts()
-    content = bytearray()
+    released = None
     try:
-        private = unwrap.load(bytes(material), answer.jwk)
-        public = unwrap.public_facts(private)
-        content = unwrap.pem(private)
+        released = forms.load(bytes(material), answer.jwk)
         # 8
         warnings = check_validity(answer, wanted, time.time())
         # 9
-        changed, diff = deliver.deliver(place, content, public["public_key_sha256"], check_mode)
+        handed = hand_over(released)
     finally:
-        unwrap.wipe(material, content)
+        unwrap.wipe(material)
+        if released is not None:
+            released.wipe()
     return {
-        "changed": changed,
-        "diff": diff,
-        "dest": place.dest,
+        **handed,
         "kid": answer.kid,
         "key_version": answer.kid.rpartition("/")[2],
         "key_type": answer.jwk.get("kty"),
         "attributes": answer.attributes,
-        **public,
+        **released.public,
         "waited_s": round(exchange.waited, 1),
         "authority": exchange.attestation.authority,
         "preflight": known.result(),

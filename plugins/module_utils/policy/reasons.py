@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import typing as t
 
-from . import reasons_evidence
+from . import reasons_delivery, reasons_evidence
 
 
 class Reason(t.NamedTuple):
@@ -393,13 +393,7 @@ REASONS: t.Dict[str, Reason] = {
     "redirect_refused": Reason(
         "A service answered with a redirect; none is ever followed.", "Check the URL and who answers there."
     ),
-    # --- delivery
-    "not_memory_backed": Reason(
-        "The destination is not on a memory-backed file system, so the key would reach a disk.",
-        "Choose a directory below /run or another tmpfs, or set memory_backed to false.",
-    ),
-    "delivery_failed": Reason(
-        "The key could not be written.", "Check the directory, owner and group named in the message."
-    ),
+    # --- delivery and application secrets
+    **{code: Reason(*texts) for code, texts in reasons_delivery.TEXTS.items()},
 }
 REASONS.update({code: Reason(*texts) for code, texts in reasons_evidence.TEXTS.items()})

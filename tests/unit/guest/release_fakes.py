@@ -312,13 +312,21 @@ def seal(
 
 
 def pkcs8(key: t.Any) -> bytes:
-    return bytes(
-        key.private_bytes(serialization.Encoding.DER, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    return (
+        key
+        if isinstance(key, bytes)
+        else bytes(
+            key.private_bytes(
+                serialization.Encoding.DER, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+            )
+        )
     )
 
 
 def jwk(key: t.Any) -> t.Dict[str, t.Any]:
-    """The public half, with the exponent as Key Vault writes it."""
+    """The public half, with the exponent as Key Vault writes it; a symmetric key (bytes) has none."""
+    if isinstance(key, bytes):
+        return {"kty": "oct-HSM"}
     numbers = key.public_key().public_numbers()
     if isinstance(key, rsa.RSAPrivateKey):
         return {"kty": "RSA-HSM", "n": integer(numbers.n), "e": "AAEAAQ"}

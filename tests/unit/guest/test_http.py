@@ -27,6 +27,12 @@ def _no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
 
 
+@pytest.fixture(autouse=True, params=["requests", "lean"])
+def _both(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every test is run twice: by requests, and by the standard library alone, as the agent does it."""
+    monkeypatch.setattr(http.Http, "lean", request.param == "lean")
+
+
 class Slept(t.List[float]):
     """Stands for time.sleep and remembers."""
 

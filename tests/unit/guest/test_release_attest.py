@@ -74,7 +74,7 @@ def authority() -> Authority:
 def session(authority: Authority, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> attest.Session:
     monkeypatch.setattr(attest, "collect", lambda *_words, **_options: Evidence())
     http, local = Http(sleep=[].append), Http(local=True)
-    http._session.mount("https://", authority.cloud)
+    http.ready().mount("https://", authority.cloud)
     guest = attest.Guest(ISSUER, cache_dir=str(tmp_path / "cache"))
     return attest.Session(guest, t.cast(t.Any, Tpm()), http, Imds(local))
 

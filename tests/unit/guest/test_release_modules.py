@@ -11,9 +11,12 @@ from pathlib import Path
 
 import pytest
 import yaml
+from unit.guest.release_fakes import rsa_key
 
-from ansible_collections.confidential.azure_skr.plugins.module_utils.guest import unwrap
-from ansible_collections.confidential.azure_skr.plugins.modules import key_release
+from ansible_collections.confidential.azure_skr.plugins.doc_fragments import delivery as delivery_fragment
+from ansible_collections.confidential.azure_skr.plugins.doc_fragments import release as release_fragment
+from ansible_collections.confidential.azure_skr.plugins.module_utils.guest import arguments, envelope, unwrap
+from ansible_collections.confidential.azure_skr.plugins.modules import secret_unwrap
 
 MODULES = "ansible_collections.confidential.azure_skr.plugins.modules"
 COLLECTIONS = Path(__file__).resolve().parents[3] / ".collections"
@@ -26,6 +29,18 @@ OPTIONS: t.Dict[str, t.Dict[str, t.Any]] = {
         "key_name": "app",
         "dest": "/dev/shm/no-such-folder/app.pem",
         "memory_backed": False,
+    },
+    "secret_unwrap": {
+        "attestation_url": "https://sharedweu.weu.attest.azure.net",
+        "vault_uri": "https://myvault.vault.azure.net",
+        "key_name": "app",
+        "secrets": [
+            {
+                "envelope": envelope.wrap(unwrap.public_facts(rsa_key("released"))["public_key_pem"], b"secret"),
+                "dest": "/dev/shm/no-such-folder/secret",
+                "memory_backed": False,
+            }
+        ],
     },
 }
 # Runs a module in an interpreter that lacks one package.
@@ -81,6 +96,28 @@ def test_identities_exclude_each_other() -> None:
 
 
 def test_the_algorithms_offered_are_those_that_can_be_unwrapped() -> None:
-    options = yaml.safe_load(key_release.DOCUMENTATION)["options"]
+    options = yaml.safe_load(release_fragment.ModuleDocFragment.DOCUMENTATION)["options"]
     assert options["wrap_algorithm"]["choices"] == list(unwrap.OAEP_HASH)
     assert options["wrap_algorithm"]["aliases"] == ["enc"]
+
+
+def test_the_options_of_a_secret_are_those_of_a_delivery() -> None:
+    """Suboptions cannot come from a fragment, so they are written twice."""
+    written = yaml.safe_load(secret_unwrap.DOCUMENTATION)["options"]["secrets"]["suboptions"]
+    fragment = yaml.safe_load(delivery_fragment.ModuleDocFragment.DOCUMENTATION)["options"]
+    assert set(written) == {"envelope", "envelope_file", "name", *fragment}
+    for name, option in fragment.items():
+        for member in ("type", "elements", "choices", "default"):
+            assert written[name].get(member) == option.get(member), name
+            assert arguments.delivery_argument_spec()[name].get(member) == option.get(member), name
+
+
+@pytest.mark.parametrize("fragment", ["delivery", "release"])
+def test_fragments_and_argument_specs_agree(fragment: str) -> None:
+    modules = {"delivery": delivery_fragment, "release": release_fragment}
+    options = yaml.safe_load(modules[fragment].ModuleDocFragment.DOCUMENTATION)["options"]
+    spec = getattr(arguments, f"{fragment}_argument_spec")()
+    assert set(options) == set(spec)
+    for name, option in options.items():
+        for member in ("type", "elements", "choices", "default", "required", "aliases"):
+            assert spec[name].get(member) == option.get(member), (name, member)

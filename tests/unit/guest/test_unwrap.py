@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import typing as t
+from types import SimpleNamespace
 
 import pytest
 from cryptography.hazmat.primitives import serialization
@@ -340,3 +341,16 @@ def test_wiping_leaves_zeros() -> None:
 def test_the_types_a_user_gets() -> None:
     assert isinstance(unwrap.load(pkcs8(rsa_key("released")), jwk(rsa_key("released"))), rsa.RSAPrivateKey)
     assert isinstance(unwrap.load(pkcs8(ec_key("released")), jwk(ec_key("released"))), ec.EllipticCurvePrivateKey)
+
+
+@pytest.mark.parametrize("member", ["d", "p", "dmp1", "dmq1", "iqmp"])
+def test_rsa_key_whose_numbers_do_not_fit_is_refused(member: str) -> None:
+    """The library is asked not to search for primes; that the numbers belong together is looked at all the same."""
+    key = rsa.generate_private_key(65537, 2048)
+    numbers = {name: getattr(key.private_numbers(), name) for name in ("d", "p", "q", "dmp1", "dmq1", "iqmp")}
+    assert unwrap._consistent(key)
+    numbers[member] += 2
+    forged = SimpleNamespace(
+        private_numbers=lambda: SimpleNamespace(public_numbers=key.public_key().public_numbers(), **numbers)
+    )
+    assert not unwrap._consistent(forged)  # type: ignore[arg-type]

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import time
 import traceback
 import typing as t
 from pathlib import Path
@@ -35,13 +36,14 @@ class App:
             response = Response.of({"error": {"code": "NoSuchHost", "message": request.host}}, 421)
             self._record("none", "unknown_host", request, response, None)
             return response, None
+        start = time.perf_counter()
         operation = service.operation(request)
         fault = self.world.faults.fire(service.name, operation, request.vm, TRANSPORT_ACTIONS)
         if fault is not None and fault.action in ("status", "html", "redirect"):
             response = _instead(fault)
         else:
             response = await self._answer(service, request)
-        self._record(service.name, operation, request, response, fault)
+        self._record(service.name, operation, request, response, fault, time.perf_counter() - start)
         return response, fault
 
     async def _answer(self, service: Service, request: Request) -> Response:
@@ -53,7 +55,15 @@ class App:
             traceback.print_exc(file=sys.stderr)
             return Response.of({"error": {"code": "SimulatorDefect", "message": "see the lab's log"}}, 500)
 
-    def _record(self, service: str, operation: str, request: Request, response: Response, fault: Fault | None) -> None:
+    def _record(
+        self,
+        service: str,
+        operation: str,
+        request: Request,
+        response: Response,
+        fault: Fault | None,
+        seconds: float = 0.0,
+    ) -> None:
         facts: dict[str, t.Any] = {"write": False, "decision": "allowed" if response.status < 400 else "refused"}
         facts.update(response.audit)
         self.world.audit.record(
@@ -66,6 +76,8 @@ class App:
             vm=request.vm,
             agent=request.headers.get("user-agent"),
             status=response.status,
+            connection=request.connection,
+            seconds=round(seconds, 6),
             fault=fault.action if fault else facts.pop("fault", None),
             **facts,
         )

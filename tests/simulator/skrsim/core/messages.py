@@ -27,6 +27,7 @@ class Request:
     vm: str | None = None
     client_address: str = "127.0.0.1"
     port: int = 443
+    connection: int = 0  # which connection it came over, numbered through
 
     def param(self, name: str) -> str | None:
         """The first value of a query parameter."""

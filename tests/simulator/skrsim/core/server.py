@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+import itertools
 import socket
 import ssl
 import struct
@@ -24,6 +25,7 @@ from .faults import Fault
 from .messages import Request, Response
 
 _LIMIT = 1 << 22
+_connections = itertools.count(1)
 
 
 class Door:
@@ -60,7 +62,7 @@ class Door:
         peer: tuple[str | None, str],
     ) -> None:
         """Answer requests on one connection until either side closes it."""
-        connection = h11.Connection(h11.SERVER, max_incomplete_event_size=1 << 17)
+        connection, number = h11.Connection(h11.SERVER, max_incomplete_event_size=1 << 17), next(_connections)
         while True:
             head = await _event(connection, reader)
             if not isinstance(head, h11.Request):
@@ -72,7 +74,7 @@ class Door:
                 if not isinstance(event, h11.Data) or len(body) > _LIMIT:
                     return
                 body += bytes(event.data)
-            request = _request(head, body, scheme, host, peer, self._port if scheme == "https" else 80)
+            request = _request(head, body, scheme, host, peer, self._port if scheme == "https" else 80, number)
             response, fault = await self._app.handle(request)
             if not await _send(connection, writer, response, fault, request.method == "HEAD"):
                 return
@@ -82,7 +84,13 @@ class Door:
 
 
 def _request(
-    head: h11.Request, body: bytes, scheme: str, host: str | None, peer: tuple[str | None, str], port: int
+    head: h11.Request,
+    body: bytes,
+    scheme: str,
+    host: str | None,
+    peer: tuple[str | None, str],
+    port: int,
+    connection: int,
 ) -> Request:
     headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in head.headers}
     target = head.target.decode("latin-1")
@@ -102,6 +110,7 @@ def _request(
         vm=peer[0],
         client_address=peer[1],
         port=port,
+        connection=connection,
     )
 
 

@@ -285,6 +285,7 @@ class Lab:
                 name: {
                     "tpm_commands": tpm.relay.commands,
                     "tpm_opens": tpm.relay.opens,
+                    "tpm_seconds": round(tpm.relay.seconds, 6),
                     "tpm_names": dict(tpm.relay.names),
                     "principal": self.world.vms[name].system_principal,
                 }

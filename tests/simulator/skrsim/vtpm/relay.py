@@ -38,6 +38,7 @@ class Relay:
         self.extend: t.Callable[[int], None] | None = None  # change a PCR, as a fault wants it
         self.two_second_rule = True
         self.commands = self.opens = 0
+        self.seconds = 0.0  # spent on commands
         self.names: collections.Counter[str] = collections.Counter()
 
     # --- openers
@@ -74,7 +75,11 @@ class Relay:
         with self.lock:
             self.commands += 1
             self.names[wire.NAMES.get(code, hex(code))] += 1
-            return self._answer(opener, code, command)
+            start = time.perf_counter()
+            try:
+                return self._answer(opener, code, command)
+            finally:
+                self.seconds += time.perf_counter() - start
 
     def _answer(self, opener: int, code: int, command: bytes) -> bytes:
         mine = self._handles.setdefault(opener, [])

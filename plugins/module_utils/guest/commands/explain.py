@@ -2,26 +2,55 @@
 # Copyright (c) 2026, confidential.azure_skr contributors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The command ``explain``: a token and a policy, and the verdict as a person or a program wants to read it."""
+"""Evaluates a release policy over an attestation token as the vault does, and tells the result.
+
+Exit status: 0 the policy is met, 1 it is not, 2 the command could not do its work (the reason is told).
+"""
 
 from __future__ import annotations
 
+import argparse
 import base64
 import json
 import sys
 import typing as t
 
-from ..policy import evaluate, lint, model, notable
-from ..policy import explain as plain
-from ..policy.failure import SkrFailure
-from . import attest, keyvault
-from .imds import Identity
+from ...policy import evaluate, lint, model, notable
+from ...policy import explain as plain
+from ...policy.failure import SkrFailure
+from . import common
 
+if t.TYPE_CHECKING:
+    from .. import keyvault
+
+NAME = "explain"
+HELP = "would this VM get the key, and why not"
 _MAX_FILE = 1 << 20
 
 
-def run(options: t.Mapping[str, t.Any], colours: bool = False) -> t.Tuple[bool, str]:
-    """Whether the policy is met, and the text to print. Raises SkrFailure."""
+def add(parser: argparse.ArgumentParser) -> None:
+    token = parser.add_mutually_exclusive_group(required=True)
+    token.add_argument(
+        "--token", metavar="FILE", help="a file with a token (JWT) or its claims (JSON); - reads standard input"
+    )
+    token.add_argument("--attest", metavar="URL", help="attest this VM now by the attestation provider of this URL")
+    policy = parser.add_mutually_exclusive_group(required=True)
+    policy.add_argument("--policy", metavar="FILE", help="a file with the release policy (JSON)")
+    policy.add_argument("--vault-uri", metavar="URL", help="read the live policy of --key-name from this vault")
+    policy.add_argument("--hsm-uri", metavar="URL", help="the same from this managed HSM")
+    parser.add_argument("--key-name", metavar="NAME", help="the key, with --vault-uri or --hsm-uri")
+    common.add_identity(parser, "reads the live policy")
+    common.add_json(parser, "the verdict")
+    common.add_guest(parser)
+
+
+def run(options: t.Dict[str, t.Any]) -> t.Tuple[int, str]:
+    """Status 0 if the policy is met, and the text to print. Raises SkrFailure."""
+    met, told = _explain(options, common.colours())
+    return 0 if met else 1, told
+
+
+def _explain(options: t.Mapping[str, t.Any], colours: bool) -> t.Tuple[bool, str]:
     policy = model.parse(_read("--policy", options["policy"])) if options["policy"] else None
     key = None
     if policy is None:
@@ -31,14 +60,12 @@ def run(options: t.Mapping[str, t.Any], colours: bool = False) -> t.Tuple[bool, 
                 "--key-name is missing, wanted the key of --vault-uri or --hsm-uri.",
                 {"option": "--key-name"},
             )
+        from .. import keyvault
+
         key = keyvault.key_id(options["vault_uri"], options["hsm_uri"], options["key_name"], None)
-    guest = attest.Guest(
-        options["attest"] or "https://unused.attest.azure.net",
-        **{name: options[name] for name in _GUEST if options.get(name) is not None},
-    )
     claims = claims_of(_read("--token", options["token"])) if options["token"] else None
     if claims is None or key is not None:
-        claims, policy = _ask(guest, claims, key, policy, options["identity_client_id"])
+        claims, policy = _ask(options, claims, key, policy)
     if policy is None:
         return False, _unreadable(claims, key, options["json"])
     verdict = evaluate.evaluate(policy, claims)
@@ -49,27 +76,27 @@ def run(options: t.Mapping[str, t.Any], colours: bool = False) -> t.Tuple[bool, 
     return verdict.satisfied, text(policy, verdict, findings, colours)
 
 
-_GUEST = ("tpm_device", "imds_endpoint", "https_proxy", "ca_path", "report_roots_path", "event_log_path", "cache_dir")
-
-
 def _ask(
-    guest: attest.Guest,
+    options: t.Mapping[str, t.Any],
     claims: t.Optional[t.Dict[str, t.Any]],
     key: t.Optional[keyvault.KeyId],
     policy: t.Optional[model.Policy],
-    client_id: t.Optional[str],
 ) -> t.Tuple[t.Dict[str, t.Any], t.Optional[model.Policy]]:
     """Get what is missing: a fresh token's claims, the live policy (None where it may not be read)."""
+    from .. import attest, keyvault
+
+    guest = common.guest(options, options["attest"] or "https://unused.attest.azure.net")
+    identity = common.identity(options)
     if claims is None:
         with attest.session(guest) as job:
             claims = job.attest().claims
             if key is not None:
-                policy = keyvault.live_policy(job.http, key, job.imds.token(key.audience, Identity(client_id)))
+                policy = keyvault.live_policy(job.http, key, job.imds.token(key.audience, identity))
         return claims, policy
     http, imds = attest.clients(guest)
     if key is None:
         return claims, policy
-    return claims, keyvault.live_policy(http, key, imds.token(key.audience, Identity(client_id)))
+    return claims, keyvault.live_policy(http, key, imds.token(key.audience, identity))
 
 
 def _read(option: str, path: str) -> bytes:

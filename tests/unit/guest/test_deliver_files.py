@@ -17,7 +17,8 @@ from pathlib import Path
 import pytest
 from unit.guest.release_fakes import ec_key, refused
 
-from ansible_collections.confidential.azure_skr.plugins.module_utils.guest import deliver, unwrap
+from ansible_collections.confidential.azure_skr.plugins.module_utils.guest import deliver, material, unwrap
+from ansible_collections.confidential.azure_skr.plugins.module_utils.guest.deliver import files
 
 ONE, TWO = ec_key("one"), ec_key("two")
 SHARED = Path("/dev/shm")
@@ -36,8 +37,7 @@ def target(folder: Path, **changes: t.Any) -> deliver.Target:
 
 
 def run(wanted: deliver.Target, key: t.Any = ONE, check_mode: bool = False) -> t.Tuple[bool, t.Dict[str, t.Any]]:
-    fingerprint = unwrap.public_facts(key)["public_key_sha256"]
-    return deliver.deliver(deliver.check(wanted), unwrap.pem(key), fingerprint, check_mode)
+    return deliver.check(wanted).deliver(material.Material("EC", private=key), check_mode)
 
 
 def mode(path: Path) -> int:
@@ -81,10 +81,10 @@ def test_options_that_cannot_work(folder: Path, changes: t.Dict[str, str], optio
 
 def test_owner_and_group_by_name_or_number(folder: Path) -> None:
     user, group = pwd.getpwuid(0), grp.getgrgid(0)
-    by_name = deliver.check(target(folder, owner=user.pw_name, group=group.gr_name))
-    by_number = deliver.check(target(folder, owner="0", group="0"))
+    by_name = deliver.check(target(folder, owner=user.pw_name, group=group.gr_name)).consumer
+    by_number = deliver.check(target(folder, owner="0", group="0")).consumer
     assert (by_name.uid, by_name.gid) == (by_number.uid, by_number.gid) == (0, 0)
-    unsaid = deliver.check(target(folder))
+    unsaid = deliver.check(target(folder)).consumer
     assert (unsaid.uid, unsaid.gid, unsaid.mode) == (None, None, 0o400)
 
 
@@ -107,7 +107,7 @@ def test_what_is_no_file_is_not_replaced(folder: Path, kind: str) -> None:
 
 def test_the_folder_may_be_a_link_and_is_followed_once(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(folder)
-    checked = deliver.check(deliver.Target(str(tmp_path / "link" / "app.pem"), memory_backed=False))
+    checked = deliver.check(deliver.Target(str(tmp_path / "link" / "app.pem"), memory_backed=False)).consumer
     assert checked.dest == str(folder / "app.pem")
 
 
@@ -143,18 +143,18 @@ TABLE = """\
 def test_the_mount_table_is_read_as_the_kernel_writes_it(tmp_path: Path, path: str, kind: str, point: str) -> None:
     table = tmp_path / "mountinfo"
     table.write_bytes(TABLE.encode())
-    assert deliver.file_system(path, str(table)) == (kind, point)
+    assert files.file_system(path, str(table)) == (kind, point)
 
 
 def test_this_machines_own_table() -> None:
-    found = {path: deliver.file_system(path)[0] for path in ("/proc", "/sys", "/")}
+    found = {path: files.file_system(path)[0] for path in ("/proc", "/sys", "/")}
     assert found["/proc"] == "proc" and found["/sys"] == "sysfs" and found["/"] != "unknown"
 
 
-@pytest.mark.skipif(not SHARED.is_dir() or deliver.file_system("/dev/shm")[0] != "tmpfs", reason="no tmpfs at /dev/shm")
+@pytest.mark.skipif(not SHARED.is_dir() or files.file_system("/dev/shm")[0] != "tmpfs", reason="no tmpfs at /dev/shm")
 def test_a_disk_is_refused_and_memory_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
     assert deliver.check(deliver.Target("/dev/shm/no-such-folder/app.pem")).dest == "/dev/shm/no-such-folder/app.pem"
-    monkeypatch.setattr(deliver, "file_system", lambda _path: ("ext4", "/"))
+    monkeypatch.setattr(files, "file_system", lambda _path: ("ext4", "/"))
     with refused("not_memory_backed") as info:
         deliver.check(deliver.Target("/dev/shm/app.pem"))
     assert info.value.facts == {"dest": "/dev/shm/app.pem", "mount": "/", "file_system": "ext4"}
@@ -165,7 +165,7 @@ def test_a_link_out_of_memory_is_seen_through(tmp_path: Path, monkeypatch: pytes
     (tmp_path / "disk").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "disk")
     asked = []
-    monkeypatch.setattr(deliver, "file_system", lambda path: asked.append(path) or ("tmpfs", "/"))
+    monkeypatch.setattr(files, "file_system", lambda path: asked.append(path) or ("tmpfs", "/"))
     deliver.check(deliver.Target(str(tmp_path / "link" / "app.pem")))
     assert asked == [str(tmp_path / "disk")]
 
@@ -237,7 +237,7 @@ def test_owner_is_set_before_the_mode_opens_the_file(folder: Path, monkeypatch: 
     done: t.List[str] = []
     for name in ("fchown", "fchmod"):
         real = getattr(os, name)
-        monkeypatch.setattr(deliver.os, name, lambda *words, real=real, name=name: done.append(name) or real(*words))
+        monkeypatch.setattr(files.os, name, lambda *words, real=real, name=name: done.append(name) or real(*words))
     run(target(folder, mode="0440", group="4712"))
     run(target(folder, mode="0440", group="4713"), TWO)
     assert done == ["fchown", "fchmod"] * 2
@@ -303,7 +303,7 @@ def test_whatever_ends_it_leaves_the_old_file_and_no_other(
     def fail(*_words: t.Any) -> t.NoReturn:
         raise error
 
-    monkeypatch.setattr(deliver.os, call, fail)
+    monkeypatch.setattr(files.os, call, fail)
     if reason:
         with refused(reason) as info:
             run(target(folder), TWO)
@@ -326,7 +326,7 @@ def test_a_full_file_system_leaves_the_old_file(tmp_path: Path) -> None:
         pytest.skip("this machine does not let root mount a tmpfs")
     try:
         run(target(mount))
-        assert deliver.file_system(str(mount))[0] == "tmpfs"
+        assert files.file_system(str(mount))[0] == "tmpfs"
         with refused("delivery_failed") as info:
             run(target(mount), TWO)
         assert "No space left on device" in info.value.message
@@ -343,7 +343,7 @@ def test_the_new_file_is_never_readable_for_others(folder: Path, monkeypatch: py
         seen.append(stat.S_IMODE(os.fstat(descriptor).st_mode))
         real(descriptor, *words)
 
-    monkeypatch.setattr(deliver.os, "fchown", watch)
+    monkeypatch.setattr(files.os, "fchown", watch)
     old = os.umask(0)
     try:
         run(target(folder, mode="0440"))
