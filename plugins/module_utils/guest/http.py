@@ -119,11 +119,12 @@ class Http:
         https_proxy: t.Optional[str] = None,
         local: bool = False,
         timeout: t.Tuple[float, float] = (10.0, 60.0),
-        sleep: t.Callable[[float], None] = time.sleep,
+        sleep: t.Optional[t.Callable[[float], None]] = None,
     ) -> None:
         self.count = 0
         self._bundle = None if local else ca_bundle(ca_path)
-        self._proxy, self._local, self._timeout, self._sleep = https_proxy, local, timeout, sleep
+        self._proxy, self._local, self._timeout = https_proxy, local, timeout
+        self._sleep = time.sleep if sleep is None else sleep
         self._session = _session()
 
     def request(

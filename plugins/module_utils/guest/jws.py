@@ -125,6 +125,8 @@ def _anchors(bundle: str, last: der.Certificate) -> t.Iterator[der.Certificate]:
     except (OSError, der.DerError) as error:
         raise _untrusted(f"the CA bundle {bundle} cannot be read") from error
     for block in blocks:
+        if last.issuer not in block:
+            continue  # before it is taken apart: bundles have some 150 certificates
         try:
             anchor = der.certificate(block)
         except (ValueError, IndexError):

@@ -39,9 +39,16 @@ class Relay:
         self.renew: t.Callable[[bytes], bytes] | None = None  # user data -> new HCL report
         self.two_second_rule = True
         self.commands = self.opens = 0
+        self.left = 0  # objects and sessions that openers left to be flushed for them
         self.names: collections.Counter[str] = collections.Counter()
 
     # --- openers
+
+    @property
+    def openers(self) -> int:
+        """How many have the TPM open."""
+        with self._lock:
+            return len(self._handles)
 
     def open(self) -> int:
         """A new opener. Raises OSError EBUSY while a fault says somebody else holds the TPM."""
@@ -57,7 +64,8 @@ class Relay:
         """Flush what the opener left, as the kernel's resource manager does."""
         with self._lock:
             for handle in self._handles.pop(opener, []):
-                self._raw(wire.command(wire.FLUSH, [], b"", struct.pack(">I", handle)))
+                answer = self._raw(wire.command(wire.FLUSH, [], b"", struct.pack(">I", handle)))
+                self.left += not wire.code_of(answer)
 
     def transceive(self, opener: int, command: bytes) -> bytes:
         if len(command) < 10 or struct.unpack_from(">I", command, 2)[0] != len(command):
@@ -96,6 +104,10 @@ class Relay:
             handle = struct.unpack_from(">I", command, 10)[0]
             if handle in mine:
                 mine.remove(handle)
+        if code == wire.RSA_DECRYPT and not wire.code_of(response) and not command[24] & 1:  # continueSession is clear
+            session = struct.unpack_from(">I", command, 18)[0]
+            if session in mine:
+                mine.remove(session)  # the TPM has ended it, and may give its handle to somebody else
         return response
 
     # --- NV
