@@ -215,9 +215,11 @@ class Http:
                     {**facts, "option": "ca_path"},
                 )
             return SkrFailure("network_unreachable", f"TLS with {what} at {host} failed ({facts['error']}).", facts)
-        return SkrFailure(
-            "tls_untrusted", f"The certificate of {what} at {host} does not verify against {self._bundle}.", facts
-        )
+        why = str(getattr(cause, "verify_message", "")).rstrip(
+            "."
+        )  # OpenSSL's words, which name no more than the certificate's fault
+        text = f"The certificate of {what} at {host} does not verify against {self._bundle}"
+        return SkrFailure("tls_untrusted", f"{text}: {why}." if why else f"{text}.", facts)
 
     def _proxies(self, url: str) -> t.Dict[str, str]:
         if self._local:

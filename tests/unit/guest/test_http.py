@@ -204,6 +204,7 @@ def test_an_unknown_authority_is_refused_at_once(tmp_path: Path) -> None:
             http_.request("the vault", "GET", f"https://localhost:{site.port}/", AGAIN)
     assert not site.asked and not slept and http_.count == 1
     assert info.value.facts["ca_path"] in info.value.message
+    assert "certificate in certificate chain." in info.value.message
 
 
 def test_a_certificate_of_another_host_is_refused(tmp_path: Path) -> None:
