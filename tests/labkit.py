@@ -103,6 +103,25 @@ class Lab:
         finally:
             self.call("fault_clear", id=number)
 
+    @contextlib.contextmanager
+    def platform(self, host: str, **values: Any) -> Iterator[None]:
+        """A VM's platform changed for the length of a block: generation, report_size, vlek, lower_vm_id ..."""
+        before = self.call("vm_platform", name=host)
+        self.call("vm_set", name=host, values=values)
+        try:
+            yield
+        finally:
+            self.call("vm_set", name=host, values={member: before[member] for member in values})
+
+    def reboot(self, host: str, **values: Any) -> None:
+        """Another boot of a VM; ``kernel`` and ``secure_boot`` make it a different one."""
+        self.call("vm_reboot", name=host, values=values)
+
+    def group(self, kind: str) -> list[str]:
+        """The VMs of a kind: snp, tdx or trusted_launch."""
+        children = json.loads(self.inventory.read_text())["all"]["children"]
+        return list(children.get(kind, {"hosts": {}})["hosts"])
+
     def later(self, seconds: float, command: str, **parameters: Any) -> None:
         """Call the lab after a while, from a thread."""
         timer = threading.Timer(seconds, lambda: self.call(command, **parameters))

@@ -11,158 +11,31 @@ import base64
 import copy
 import hashlib
 import json
-import struct
 import typing as t
-from pathlib import Path
 
 import pytest
+from attestation_bench import HOST, Bench, b64, b64u, flip, proof, refused
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
-from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
-from conftest import GROUP, LOCATION, SILICON
-from skrsim.core.app import App, build
-from skrsim.core.messages import Request, Response
-from skrsim.core.world import World
-from skrsim.services.arm import seed
-from skrsim.tee.platform import Platform
-from skrsim.vtpm import relay as relays
+from skrsim.core.messages import Request
+from skrsim.tee.vtpm_authority import VtpmAuthority
 from skrsim.vtpm import wire
-from skrsim.vtpm.vm import AK_HANDLE, VirtualTpm
-
-HOST = "sharedweu.weu.attest.azure.net"
-SELECTION = bytes.fromhex("00000001000b03ff0000")
-
-
-def b64(data: bytes) -> str:
-    return base64.b64encode(data).decode()
-
-
-def b64u(data: bytes) -> str:
-    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
-
-
-class Vm:
-    """A VM with its TPM, and its evidence as a dictionary that tests may alter."""
-
-    def __init__(self, world: World, platform: Platform, directory: Path, name: str) -> None:
-        self.name, self.platform, self.world = name, platform, world
-        self.tpm = VirtualTpm(world, name, platform, directory / name)
-        self.tpm.start()
-        self.opener = self.tpm.relay.open()
-        self.key = b""
-        self.evidence = self.collect()
-
-    def run(self, code: int, handles: list[int], auth: bytes = b"", parameters: bytes = b"") -> bytes:
-        return wire.payload(self.tpm.relay.transceive(self.opener, wire.command(code, handles, auth, parameters)))
-
-    def collect(self, attributes: int = 0x00020432, policy: bytes | None = None) -> dict[str, t.Any]:
-        body = self.run(wire.PCR_READ, [], b"", SELECTION)
-        values = [body[18 + 2 + 34 * n : 18 + 34 + 34 * n] for n in range(8)]
-        digest = hashlib.sha256(b"".join(values)).digest()
-        if policy is None:
-            policy = hashlib.sha256(bytes(32) + struct.pack(">I", 0x17F) + SELECTION + digest).digest()
-        template = struct.pack(">HHI", 1, 0x0B, attributes) + wire.sized(policy)
-        template += struct.pack(">HHHI", 0x10, 0x10, 2048, 0) + wire.sized(bytes(256))
-        parameters = bytes.fromhex("000400000000") + wire.sized(template) + b"\0\0" + bytes(4)
-        made = self.run(wire.CREATE_PRIMARY, [0x40000007], wire.PASSWORD, parameters)
-        handle, _size, length = struct.unpack_from(">IIH", made)
-        key = made[10 : 10 + length]
-        quote = self.run(0x158, [AK_HANDLE], wire.PASSWORD, b"\0\0\0\x10" + SELECTION)
-        certify = self.run(0x148, [handle, AK_HANDLE], wire.PASSWORD * 2, b"\0\0\0\x10")
-        self.run(wire.FLUSH, [], b"", struct.pack(">I", handle))
-        ak = self.run(wire.READ_PUBLIC, [AK_HANDLE])
-        return self.document(values, key, _attest(quote), _attest(certify), ak[2 : 2 + struct.unpack_from(">H", ak)[0]])
-
-    def document(
-        self, values: list[bytes], key: bytes, quote: tuple[bytes, bytes], certify: tuple[bytes, bytes], ak: bytes
-    ) -> dict[str, t.Any]:
-        blob = self.tpm.relay.overlay[relays.HCL_REPORT]
-        size = struct.unpack_from("<I", blob, 1232)[0]
-        thim = self.platform.thim(self.name)
-        self.hardware, self.runtime = blob[32:1216], blob[1236 : 1236 + size]
-        self.chain = thim["vcekCert"] + thim["certificateChain"]
-        return {
-            "AttestationProtocolVersion": "2.0",
-            "OSType": b64(b"Linux"),
-            "OSDistro": b64(b"Ubuntu"),
-            "OSVersionMajor": 24,
-            "OSVersionMinor": 4,
-            "OSBuild": b64(b"NotApplication"),
-            "TcgLogs": b64(self.tpm.event_log),
-            "ClientPayload": {"nonce": b64(b"nonce")},
-            "TpmInfo": {
-                "AikCert": b64(self.tpm.relay.overlay[relays.AK_CERT]),
-                "AikPub": b64(wire.sized(ak)),
-                "PcrQuote": b64(quote[0]),
-                "PcrSignature": b64(quote[1]),
-                "PcrSet": list(range(8)),
-                "PCRs": [{"Index": index, "Digest": b64(value)} for index, value in enumerate(values)],
-                "EncKeyPub": b64(wire.sized(key)),
-                "EncKeyCertifyInfo": b64(certify[0]),
-                "EncKeyCertifyInfoSignature": b64(certify[1]),
-            },
-            "IsolationInfo": {
-                "Type": "SevSnp",
-                "Evidence": {"Proof": proof(self.hardware, self.chain), "RunTimeData": b64(self.runtime)},
-            },
-        }
-
-
-def _attest(body: bytes) -> tuple[bytes, bytes]:
-    length = struct.unpack_from(">H", body, 4)[0]
-    return body[6 : 6 + length], body[6 + length + 6 : 6 + length + 6 + 256]
-
-
-def proof(report: bytes, chain: str) -> str:
-    return b64(json.dumps({"SnpReport": b64u(report), "VcekCertChain": b64(chain.encode())}).encode())
-
-
-class Bench:
-    def __init__(self, directory: Path) -> None:
-        self.world = World.new()
-        seed.resource_group(self.world, GROUP, LOCATION)
-        for name in ("one", "two", "three", "four"):
-            seed.vm(self.world, name, GROUP, LOCATION)
-        self.platform = Platform(self.world, SILICON)
-        self.app: App = build(self.world, directory)
-        self.one = Vm(self.world, self.platform, directory, "one")
-        self.four = Vm(self.world, self.platform, directory, "four")
-
-    def send(
-        self,
-        inner: t.Any,
-        path: str = "/attest/AzureGuest",
-        version: str = "2020-10-01",
-        member: str = "AttestationInfo",
-    ) -> tuple[Response, str]:
-        body = {member: b64u(json.dumps(inner).encode())} if path.endswith("Guest") else inner
-        request = Request(
-            "POST", "https", HOST, path, (("api-version", version),), {}, json.dumps(body).encode(), "one"
-        )
-        mark = self.world.audit.last
-        response, _fault = asyncio.run(self.app.handle(request))
-        return response, str(self.world.audit.records(mark)[-1].get("clause", ""))
 
 
 @pytest.fixture(scope="module")
 def bench(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Bench]:
     made = Bench(tmp_path_factory.mktemp("maa"))
+    made.vm("one")
+    made.vm("four")
     yield made
-    made.one.tpm.stop()
-    made.four.tpm.stop()
+    made.stop()
 
 
 @pytest.fixture
 def evidence(bench: Bench) -> dict[str, t.Any]:
-    return copy.deepcopy(bench.one.evidence)
-
-
-def refused(bench: Bench, inner: t.Any, check: str) -> None:
-    response, clause = bench.send(inner)
-    assert response.status == 400 and clause == f"maa.{check}", (response.status, clause, response.body)
-    assert response.json()["error"]["code"] == "InvalidParameter" and response.json()["error"]["message"]
+    return copy.deepcopy(bench.vms[0].evidence)
 
 
 def test_true_evidence_is_attested(bench: Bench, evidence: dict[str, t.Any]) -> None:
@@ -175,12 +48,6 @@ def test_true_evidence_is_attested(bench: Bench, evidence: dict[str, t.Any]) -> 
 
 
 # --- what is altered, and which check must refuse it
-
-
-def flip(text: str, position: int = 40, bit: int = 1) -> str:
-    raw = bytearray(base64.b64decode(text))
-    raw[position] ^= bit
-    return b64(bytes(raw))
 
 
 TPM_ALTERATIONS: list[tuple[str, int, str]] = [
@@ -221,41 +88,34 @@ def test_pcr_values_and_set(bench: Bench, evidence: dict[str, t.Any]) -> None:
 def test_statements_of_two_tpms(bench: Bench, evidence: dict[str, t.Any]) -> None:
     """A quote of this VM with the key, certification and attestation key of another."""
     for member in ("PcrQuote", "PcrSignature"):
-        evidence["TpmInfo"][member] = bench.four.evidence["TpmInfo"][member]
+        evidence["TpmInfo"][member] = bench.vms[1].evidence["TpmInfo"][member]
     refused(bench, evidence, "4.signature")
 
 
-def test_quote_of_an_earlier_boot(bench: Bench, tmp_path: Path) -> None:
+def test_quote_of_an_earlier_boot(bench: Bench) -> None:
     """The attestation key is the same after a reboot; the counters tell the boots apart."""
-    seed.vm(bench.world, "reboot", GROUP, LOCATION)
-    vm = Vm(bench.world, bench.platform, tmp_path, "reboot")
-    try:
-        before = vm.evidence["TpmInfo"]
-        vm.tpm.reboot()
-        vm.opener = vm.tpm.relay.open()
-        after = vm.collect()
-        after["TpmInfo"]["PcrQuote"], after["TpmInfo"]["PcrSignature"] = before["PcrQuote"], before["PcrSignature"]
-        refused(bench, after, "6.same_tpm")
-    finally:
-        vm.tpm.stop()
+    vm = bench.vm("reboot")
+    before = vm.evidence["TpmInfo"]
+    vm.tpm.reboot()
+    after = vm.collect()
+    after["TpmInfo"]["PcrQuote"], after["TpmInfo"]["PcrSignature"] = before["PcrQuote"], before["PcrSignature"]
+    refused(bench, after, "6.same_tpm")
 
 
 def test_ephemeral_key_of_another_shape(bench: Bench) -> None:
     """With a password (userWithAuth) or another policy the key is certified all the same, and must be refused."""
-    refused(bench, bench.one.collect(attributes=0x00020472), "7.key_attributes")
-    refused(bench, bench.one.collect(policy=hashlib.sha256(b"another").digest()), "7.key_policy")
+    refused(bench, bench.vms[0].collect(attributes=0x00020472), "7.key_attributes")
+    refused(bench, bench.vms[0].collect(policy=hashlib.sha256(b"another").digest()), "7.key_policy")
 
 
 def test_attestation_key_certificate(bench: Bench, evidence: dict[str, t.Any]) -> None:
-    world, vm = bench.world, bench.one
+    world, vm = bench.world, bench.vms[0]
     for moved in (400 * 86400, -10 * 86400):
         world.clock.advance(moved)
         try:
             refused(bench, evidence, "3.ak_certificate_dates")
         finally:
             world.clock.advance(-moved)
-    from skrsim.tee.silicon import VtpmAuthority
-
     foreign = VtpmAuthority().issue(vm.tpm.ak_modulus, "foreign", world.clock.now())
     evidence["TpmInfo"]["AikCert"] = b64(foreign)
     refused(bench, evidence, "3.ak_certificate_chain")
@@ -292,26 +152,25 @@ SNP_ALTERATIONS: list[tuple[int, int, str]] = [
 
 @pytest.mark.parametrize(("position", "bit", "check"), SNP_ALTERATIONS)
 def test_snp_report(bench: Bench, evidence: dict[str, t.Any], position: int, bit: int, check: str) -> None:
-    report = bytearray(bench.one.hardware)
+    report = bytearray(bench.vms[0].hardware)
     report[position] ^= bit
-    evidence["IsolationInfo"]["Evidence"]["Proof"] = proof(bytes(report), bench.one.chain)
+    evidence["IsolationInfo"]["Evidence"]["Proof"] = proof(bytes(report), bench.vms[0].chain)
     refused(bench, evidence, check)
 
 
 def test_snp_report_that_is_genuine_but_not_wanted(bench: Bench, evidence: dict[str, t.Any]) -> None:
     """Signed by the right chip, yet of another VMPL, or with a reserved bit of the policy clear."""
-    chip, report = bench.platform.chip("one"), bench.one.hardware
+    chip, report = bench.platform.chip("one"), bench.vms[0].hardware
     for position, bit, check in ((0x30, 1, "10.vmpl"), (0x0A, 2, "10.policy")):
         altered = bytearray(report)
         altered[position] ^= bit
-        r, s = decode_dss_signature(chip._key.sign(bytes(altered[:0x2A0]), ec.ECDSA(hashes.SHA384())))
-        altered[0x2A0:0x2E8], altered[0x2E8:0x330] = r.to_bytes(72, "little"), s.to_bytes(72, "little")
-        evidence["IsolationInfo"]["Evidence"]["Proof"] = proof(bytes(altered), bench.one.chain)
+        chip.sign(altered)
+        evidence["IsolationInfo"]["Evidence"]["Proof"] = proof(bytes(altered), bench.vms[0].chain)
         refused(bench, evidence, check)
 
 
-def test_vcek_chain(bench: Bench, evidence: dict[str, t.Any], tmp_path: Path) -> None:
-    report, chain = bench.one.hardware, bench.one.chain
+def test_vcek_chain(bench: Bench, evidence: dict[str, t.Any]) -> None:
+    report, chain = bench.vms[0].hardware, bench.vms[0].chain
     blocks = [block + "-----END CERTIFICATE-----\n" for block in chain.split("-----END CERTIFICATE-----\n")[:-1]]
     damaged = blocks[0].splitlines()
     damaged[-2] = damaged[-2][:-8] + ("A" if damaged[-2][-8] != "A" else "B") + damaged[-2][-7:]
@@ -338,20 +197,20 @@ def test_another_root(bench: Bench, evidence: dict[str, t.Any]) -> None:
         .not_valid_after(hierarchy.ark.not_valid_after_utc)
         .sign(hierarchy._ark_key, hashes.SHA384(), rsa_padding=pss)
     )
-    blocks = bench.one.chain.split("-----END CERTIFICATE-----\n")
+    blocks = bench.vms[0].chain.split("-----END CERTIFICATE-----\n")
     chain = "-----END CERTIFICATE-----\n".join(blocks[:2]) + "-----END CERTIFICATE-----\n"
     chain += other.public_bytes(serialization.Encoding.PEM).decode()
-    evidence["IsolationInfo"]["Evidence"]["Proof"] = proof(bench.one.hardware, chain)
+    evidence["IsolationInfo"]["Evidence"]["Proof"] = proof(bench.vms[0].hardware, chain)
     refused(bench, evidence, "10.root")
 
 
 def test_runtime_data(bench: Bench, evidence: dict[str, t.Any]) -> None:
     inner = evidence["IsolationInfo"]["Evidence"]
-    inner["RunTimeData"] = b64(bench.one.runtime.replace(b'"tpm-enabled":true', b'"tpm-enabled":null'))
+    inner["RunTimeData"] = b64(bench.vms[0].runtime.replace(b'"tpm-enabled":true', b'"tpm-enabled":null'))
     refused(bench, evidence, "12.runtime_hash")
-    inner["RunTimeData"] = b64(bench.one.runtime + b" ")
+    inner["RunTimeData"] = b64(bench.vms[0].runtime + b" ")
     refused(bench, evidence, "12.runtime_hash")
-    four = bench.four
+    four = bench.vms[1]
     inner["RunTimeData"], inner["Proof"] = b64(four.runtime), proof(four.hardware, four.chain)
     refused(bench, evidence, "13.ak")
 
@@ -438,7 +297,7 @@ def test_tolerated_differences(bench: Bench, evidence: dict[str, t.Any]) -> None
         lambda e: e["TpmInfo"].update(AikPub=b64(raw + bytes(72))),
         lambda e: e["TpmInfo"].update(AikPub=b64u(raw)),
         lambda e: e["TpmInfo"].update(AikCert=e["TpmInfo"]["AikCert"].rstrip("=")),
-        lambda e: e["IsolationInfo"]["Evidence"].update(RunTimeData=b64u(bench.one.runtime)),
+        lambda e: e["IsolationInfo"]["Evidence"].update(RunTimeData=b64u(bench.vms[0].runtime)),
     ]
     for variant in variants:
         altered = copy.deepcopy(evidence)
@@ -451,7 +310,7 @@ def test_tolerated_differences(bench: Bench, evidence: dict[str, t.Any]) -> None
 
 def test_owner_hierarchy_and_qualifying_data_are_accepted(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """The key may be of any hierarchy; a nonce in the quote is neither wanted nor refused."""
-    vm = bench.one
+    vm = bench.vms[0]
     original = vm.run
 
     def other(code: int, handles: list[int], auth: bytes = b"", parameters: bytes = b"") -> bytes:
@@ -470,16 +329,3 @@ def test_trusted_launch_has_no_isolation_claims(bench: Bench, evidence: dict[str
     evidence["IsolationInfo"] = {"Type": "TrustedLaunch"}
     response, _clause = bench.send(evidence)
     assert response.status == 200
-
-
-def test_platform_attestation(bench: Bench) -> None:
-    """The raw report gives a token in clear, with the claims at top level."""
-    vm = bench.one
-    body = {"report": proof(vm.hardware, vm.chain), "runtimeData": {"data": b64u(vm.runtime), "dataType": "JSON"}}
-    response, _clause = bench.send(body, path="/attest/SevSnpVm", version="2022-08-01")
-    token = response.json()["token"]
-    claims = json.loads(base64.urlsafe_b64decode(token.split(".")[1] + "=="))
-    assert claims["x-ms-compliance-status"] == "azure-compliant-cvm" and "x-ms-isolation-tee" not in claims
-    body["runtimeData"]["data"] = b64u(b"{}")
-    response, clause = bench.send(body, path="/attest/SevSnpVm", version="2022-08-01")
-    assert response.status == 400 and clause == "maa.12.runtime_hash"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import random
+import re
 import typing as t
 import uuid
 
@@ -69,7 +70,7 @@ class VirtualMachine:
     size: str = "Standard_DC2as_v5"
     security_type: str = "ConfidentialVM"
     secure_boot: bool = True
-    debug: bool = False  # the SNP guest policy's debug bit
+    debug: bool = False  # the debug bit of the SNP guest policy or of the TD's attributes
     tags: dict[str, str] = dataclasses.field(default_factory=dict)
     system_principal: str | None = None  # object id
     user_identities: list[str] = dataclasses.field(default_factory=list)  # ARM ids
@@ -83,6 +84,13 @@ class VirtualMachine:
     zones: list[str] = dataclasses.field(default_factory=list)
     interfaces: list[str] = dataclasses.field(default_factory=list)  # ARM ids
     profile: dict[str, t.Any] = dataclasses.field(default_factory=dict)  # members of PUT that are only kept
+
+    @property
+    def tee(self) -> str | None:
+        """``SNP`` or ``TDX``, as the size says; None on a VM that is not confidential."""
+        if self.security_type != "ConfidentialVM":
+            return None
+        return "TDX" if re.match(r"standard_[de]c\d+e", self.size, re.IGNORECASE) else "SNP"
 
     @property
     def id(self) -> str:

@@ -16,7 +16,7 @@ import typing as t
 from pathlib import Path
 
 from . import control, leftovers
-from .plan import Plan
+from .plan import KINDS, Plan
 
 STATE = "lab.json"
 
@@ -51,6 +51,7 @@ def _plan(options: argparse.Namespace) -> Plan:
         no_secure_boot=tuple(options.no_secure_boot),
         late=late,
         cache=options.cache,
+        **{kind: tuple(dict.fromkeys(getattr(options, kind))) for kind in KINDS},
     )
     try:
         plan.check()
@@ -125,6 +126,20 @@ def _call(options: argparse.Namespace, command: str, **parameters: t.Any) -> t.A
     return control.call(_running(options).control, command, **parameters)
 
 
+def _parameters(entries: list[str]) -> dict[str, t.Any]:
+    """NAME=VALUE words; a value is JSON where it can be read as JSON."""
+    found: dict[str, t.Any] = {}
+    for entry in entries:
+        name, separator, value = entry.partition("=")
+        if not separator:
+            raise ValueError(f"a parameter is NAME=VALUE, found {entry}")
+        try:
+            found[name] = json.loads(value)
+        except ValueError:
+            found[name] = value
+    return found
+
+
 def fault(options: argparse.Namespace) -> int:
     if options.action == "list":
         for row in _call(options, "fault_list"):
@@ -133,15 +148,6 @@ def fault(options: argparse.Namespace) -> int:
     if options.action == "clear":
         _call(options, "fault_clear")
         return 0
-    parameters: dict[str, t.Any] = {}
-    for entry in options.parameters:
-        name, separator, value = entry.partition("=")
-        if not separator:
-            raise ValueError(f"a parameter is NAME=VALUE, found {entry}")
-        try:
-            parameters[name] = json.loads(value)
-        except ValueError:
-            parameters[name] = value
     row = {
         "action": options.action,
         "service": options.service,
@@ -150,7 +156,7 @@ def fault(options: argparse.Namespace) -> int:
         "first": options.first,
         "times": options.times,
         "probability": options.probability,
-        "parameters": parameters,
+        "parameters": _parameters(options.parameters),
     }
     print(f"fault {_call(options, 'fault_add', row=row)}")
     return 0
@@ -178,7 +184,7 @@ def status(options: argparse.Namespace) -> int:
 
 
 def vm(options: argparse.Namespace) -> int:
-    print(json.dumps(_call(options, f"vm_{options.change}", name=options.name)))
+    print(_call(options, f"vm_{options.change}", name=options.name, values=_parameters(options.parameters)))
     return 0
 
 
@@ -196,8 +202,15 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--vms", type=int, default=3)
     one.add_argument("--door", choices=["auto", "ssh", "local"], default="auto")
     one.add_argument("--seed", type=int, default=1)
-    one.add_argument("--debug", action="append", default=[], metavar="VM", help="this VM's debug bit is set")
-    one.add_argument("--no-secure-boot", action="append", default=[], metavar="VM")
+    for option, text in (
+        ("--debug", "this VM can be debugged by its host"),
+        ("--no-secure-boot", "this VM has booted without secure boot"),
+        ("--tdx", "this VM runs under Intel TDX"),
+        ("--trusted-launch", "this VM is not confidential, it has a virtual TPM alone"),
+        ("--turin", "this SNP VM's host is an AMD Turin (its report has version 5)"),
+        ("--genoa", "this SNP VM's host is an AMD Genoa"),
+    ):
+        one.add_argument(option, action="append", default=[], metavar="VM", help=f"{text}; may be repeated")
     one.add_argument(
         "--late",
         action="append",
@@ -217,7 +230,7 @@ def parser() -> argparse.ArgumentParser:
     commands.add_parser("status", help="what is up").set_defaults(run=status)
 
     one = commands.add_parser("fault", help="add a fault (ACTION NAME=VALUE ...), or list or clear them")
-    one.add_argument("action")
+    one.add_argument("action", help="list, clear, or what is to happen; the actions of each service are in the README")
     one.add_argument("parameters", nargs="*", metavar="NAME=VALUE")
     one.add_argument("--service")
     one.add_argument("--operation")
@@ -237,9 +250,16 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--service")
     one.set_defaults(run=audit)
 
-    one = commands.add_parser("vm", help="change a VM")
-    one.add_argument("change", choices=["reboot"])
+    one = commands.add_parser("vm", help="reboot a VM, move it to another host, or change what its platform is")
+    one.add_argument("change", choices=["reboot", "move", "set"])
     one.add_argument("name")
+    one.add_argument(
+        "parameters",
+        nargs="*",
+        metavar="NAME=VALUE",
+        help="reboot: kernel, secure_boot; set: generation, report_size, report_version, vlek, lower_user_data, lower_vm_id,"
+        " id_key_digest, mrtd, quote_version",
+    )
     one.set_defaults(run=vm)
     return top
 

@@ -8,6 +8,7 @@ everything it made.
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import secrets
 import signal
@@ -21,14 +22,13 @@ from pathlib import Path
 
 from ..core.app import build
 from ..core.audit import Audit
-from ..core.faults import Fault
 from ..core.running import Running
-from ..core.world import LocalAssignment, ScaleSet, UserIdentity, World
+from ..core.world import LocalAssignment, ScaleSet, World
 from ..services.arm import seed
 from ..services.arm.router import ArmService
 from ..tee.platform import Platform
 from ..vtpm.vm import VirtualTpm
-from . import control, directory, dns, forward, host, inventory, leftovers, netns
+from . import control, directory, dns, fault_rows, forward, host, inventory, leftovers, netns, vms
 from .plan import LOCATION, OPERATOR, RESOURCE_GROUP, Plan
 
 OPERATOR_ROLES = ("Contributor", "User Access Administrator", "Key Vault Crypto Officer")
@@ -49,22 +49,29 @@ class Lab:
         self.tpms: dict[str, VirtualTpm] = {}
         self.hosts: dict[str, dict[str, t.Any]] = {}
         self._running_hosts: list[host.Host] = []
+        self._roots = plan.directory / "hardware-roots.pem"
+        self._files = plan.runtime  # local door: where VMs have their files that live in memory
 
     def up(self) -> None:
         plan = self.plan
         seed.resource_group(self.world, RESOURCE_GROUP, LOCATION)
         for name in plan.names:
-            seed.vm(self.world, name, RESOURCE_GROUP, LOCATION, name in plan.debug, name not in plan.no_secure_boot)
+            security, size = plan.security(name)
+            seed.vm(
+                self.world, name, RESOURCE_GROUP, LOCATION, name in plan.debug, name not in plan.no_secure_boot,
+                size, security,
+            )  # fmt: skip
         secret = secrets.token_urlsafe(32)
         operator = seed.application(self.world, OPERATOR, secret, OPERATOR_ROLES)
         progress("services: Entra, Resource Manager, Key Vault, Azure Attestation, metadata")
         self.platform = Platform(self.world, plan.cache or plan.directory / "silicon")
+        for name in plan.names:
+            self.platform.option(name).product = plan.product(name)
         self.running = Running(build(self.world, plan.runtime), plan.directory)
         self.running.start()
         self.closing.callback(self.running.stop)
-        roots = plan.directory / "hardware-roots.pem"
-        roots.write_text(self.platform.amd_root_pem)
         self._tpms()
+        self._roots.write_text(self.platform.root_pem)
         if plan.door == "ssh":
             common = self._ssh_door()
         else:
@@ -79,13 +86,14 @@ class Lab:
             self.running.bundle,
             operator.object_id,
         )
-        inventory.write(plan.directory / "inventory.yml", inventory.document(who, self.hosts, common))
+        inventory.write(plan.directory / "inventory.yml", inventory.document(who, self.hosts, common, plan))
         self.control = control.serve(plan.control, self._commands())
         self.closing.callback(self.control.shutdown)
 
     def _tpms(self) -> None:
         for name in self.plan.names:
             tpm = VirtualTpm(self.world, name, self.platform, self.plan.runtime / name)
+            tpm.log_changed = functools.partial(self._log_changed, name)
             tpm.start()
             self.closing.callback(tpm.stop)
             self.tpms[name] = tpm
@@ -96,7 +104,7 @@ class Lab:
     def _local_door(self) -> dict[str, t.Any]:
         """VMs are told apart by proxy user and by port; their files live in memory."""
         memory = Path("/dev/shm") if os.access("/dev/shm", os.W_OK) else self.plan.runtime
-        files = memory / self.plan.runtime.name
+        files = self._files = memory / self.plan.runtime.name
         files.mkdir(mode=0o700, exist_ok=True)
         self.closing.callback(lambda: subprocess.run(["rm", "-rf", str(files)], check=False))
         for name, tpm in self.tpms.items():
@@ -114,13 +122,31 @@ class Lab:
             "ansible_python_interpreter": sys.executable,
             "skr_become": False,
             "skr_guest_ca_path": str(self.running.bundle),
-            "skr_report_roots_path": str(self.plan.directory / "hardware-roots.pem"),
+            "skr_report_roots_path": str(self._roots),
         }
 
     def _event_log(self, name: str) -> Path:
         path = self.plan.runtime / name / "event_log"
         path.write_bytes(self.tpms[name].event_log)
         return path
+
+    # --- what a boot changes outside the TPM
+
+    def _log_changed(self, name: str) -> None:
+        """The kernel shows the event log of this boot; before the doors are open nobody can see it."""
+        made = next((one for one in self._running_hosts if one.name == name), None)
+        if made is not None:
+            made.show_event_log(self.tpms[name].event_log)
+        elif name in self.hosts:
+            self._event_log(name)
+
+    def _power_cycle(self, name: str) -> None:
+        """What a VM kept in memory is gone."""
+        made = next((one for one in self._running_hosts if one.name == name), None)
+        if made is not None:
+            made.empty_memory()
+        elif self.plan.door == "local":
+            host.empty(self._files / name)
 
     # --- the ssh door
 
@@ -187,7 +213,7 @@ class Lab:
         tpm.mount(devices / "tpmrm0")
         tpm.mount(devices / "tpm0", exclusive=True)
         made = host.Host(name, number, self.plan.runtime / name, devices)
-        made.prepare(address, tpm.event_log, (ssh / "id.pub").read_text(), self.platform.amd_root_pem)
+        made.prepare(address, tpm.event_log, (ssh / "id.pub").read_text(), self.platform.root_pem)
         made.start(namespace, self.running.bundle, [self.plan.directory, self.plan.runtime], visible)
         self.closing.callback(made.stop)
         leftovers.note_host(self.plan.runtime, made.pid)
@@ -223,16 +249,12 @@ class Lab:
         return {
             "status": self._status,
             "audit": lambda request: self.world.audit.records(int(request.get("since", 0))),
-            "fault_add": lambda request: self.world.faults.add(Fault(**request["row"])),
+            "fault_add": lambda request: self.world.faults.add(fault_rows.checked(request["row"])),
             "fault_list": lambda request: [vars(row) for row in self.world.faults.rows()],
             "fault_clear": lambda request: self.world.faults.remove(request.get("id")),
             "clock": lambda request: self.world.clock.advance(float(request.get("seconds", 0))),
             "delays": self._delays,
             "throttling": lambda request: setattr(self.world, "throttling", bool(request["on"])),
-            "vm_reboot": self._reboot,
-            "vm_identities": self._identities,
-            "identities": self._show_identities,
-            "vm_ak_certificate": self._ak_certificate,
             "key": self._key,
             "vault": self._vault,
             "hsm_role": self._hsm_role,
@@ -247,6 +269,7 @@ class Lab:
             ],
             "resource": self._resource,
             **directory.commands(self.world),
+            **vms.VmCommands(self.world, self.platform, self.tpms, self._power_cycle).commands(),
         }
 
     def _status(self, _request: dict[str, t.Any]) -> dict[str, t.Any]:
@@ -276,39 +299,6 @@ class Lab:
             if not hasattr(self.world.delays, name):
                 raise ValueError(f"there is no delay {name}")
             setattr(self.world.delays, name, value)
-
-    def _reboot(self, request: dict[str, t.Any]) -> str:
-        tpm = self.tpms[request["name"]]
-        tpm.reboot()
-        return f"{request['name']} rebooted"
-
-    def _identities(self, request: dict[str, t.Any]) -> list[str]:
-        """Give a VM so many user-assigned identities and no system-assigned one; returns their client ids."""
-        vm = self.world.vms[request["name"]]
-        vm.system_principal, vm.user_identities = None, []
-        clients = []
-        for number in range(int(request["count"])):
-            identifier = f"{vm.id.partition('/providers/')[0]}/providers/Microsoft.ManagedIdentity/userAssignedIdentities/{vm.name}-{number}"
-            principal = self.world.new_managed_identity(f"{vm.name}-{number}", identifier)
-            made = UserIdentity(identifier, f"{vm.name}-{number}", vm.location, principal.object_id, principal.app_id)
-            self.world.user_identities[identifier.lower()] = made
-            vm.user_identities.append(identifier)
-            clients.append(principal.app_id)
-        return clients
-
-    def _show_identities(self, request: dict[str, t.Any]) -> list[dict[str, str]]:
-        """The user-assigned identities of a VM."""
-        found = [self.world.user_identities[name.lower()] for name in self.world.vms[request["name"]].user_identities]
-        return [{"id": one.id, "principal_id": one.principal_id, "client_id": one.client_id} for one in found]
-
-    def _ak_certificate(self, request: dict[str, t.Any]) -> None:
-        """Issue a new AK certificate with so many days left (negative: expired)."""
-        tpm = self.tpms[request["name"]]
-        days = int(request["days"])
-        der = self.platform.authority.issue(
-            tpm.ak_modulus, request["name"], time.time() - 86400 * max(0, 2 - days), max(days, 1)
-        )
-        tpm.set_ak_certificate(der)
 
     def _key(self, request: dict[str, t.Any]) -> t.Any:
         """Look into a vault's key as only the simulator can: its versions' public fingerprints."""

@@ -8,6 +8,7 @@ files, other people's homes and temporary folders are covered. Needs root; needs
 from __future__ import annotations
 
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -75,6 +76,21 @@ for path in $OPEN; do chmod 0755 "$R$path"; done
 hostname "$NAME"
 exec chroot "$R" /usr/sbin/sshd -D -e -f /etc/ssh/lab_sshd_config
 """
+
+
+# Folders of a host that a boot empties.
+MEMORY = ("/run", "/dev/shm", "/tmp", "/var/tmp")
+
+
+def empty(folder: Path, keep: tuple[str, ...] = ()) -> None:
+    """Remove what is in a folder, which may be missing; mount points stay."""
+    for path in folder.iterdir() if folder.is_dir() else ():
+        if path.name in keep or path.is_mount():
+            continue
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
 
 
 def interpreter() -> tuple[str, list[str]]:
@@ -153,6 +169,18 @@ class Host:
     def pid(self) -> int:
         """The process that keeps the host's namespaces; 0 before the start."""
         return self._process.pid if self._process else 0
+
+    def _inside(self, path: str) -> Path:
+        """A path of the host, reached through the mounts of the process that keeps them."""
+        return Path(f"/proc/{self.pid}/root{self.base}/root{path}")
+
+    def show_event_log(self, log: bytes) -> None:
+        self._inside("/sys/kernel/security/tpm0/binary_bios_measurements").write_bytes(log)
+
+    def empty_memory(self) -> None:
+        """A boot finds its memory-backed folders empty; what sshd needs of them it would have made again."""
+        for folder in MEMORY:
+            empty(self._inside(folder), keep=("sshd",))
 
     def failure(self) -> str | None:
         """Why the host ended, or None while it runs."""

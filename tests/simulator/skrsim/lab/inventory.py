@@ -12,7 +12,7 @@ import os
 import typing as t
 from pathlib import Path
 
-from .plan import AUTHORITY, LOCATION, RESOURCE_GROUP
+from .plan import AUTHORITY, LOCATION, RESOURCE_GROUP, Plan
 
 
 @dataclasses.dataclass
@@ -32,20 +32,32 @@ class Operator:
 ACCEPTED = "In the lab the release permission alone tells the VMs apart."
 
 
-def release_policy(vault_authority: str = AUTHORITY) -> dict[str, t.Any]:
-    """What the lab's key asks of a VM: an SNP VM that Azure calls compliant, booted securely, not debuggable."""
+def release_policy(vault_authority: str = AUTHORITY, tdx: bool = False) -> dict[str, t.Any]:
+    """What the lab's key asks of a VM: one that Azure calls compliant, booted securely, not debuggable.
+
+    An SNP VM; in a lab that has TDX VMs also one of these. A Trusted Launch VM never.
+    """
     tee = "x-ms-isolation-tee"
-    conditions: list[dict[str, t.Any]] = [
-        {"claim": "secureboot", "equals": True},
-        {"claim": f"{tee}.x-ms-attestation-type", "equals": "sevsnpvm"},
-        {"claim": f"{tee}.x-ms-compliance-status", "equals": "azure-compliant-cvm"},
-        {"claim": f"{tee}.x-ms-sevsnpvm-is-debuggable", "equals": False},
-    ]
-    return {"version": "1.0.0", "anyOf": [{"authority": vault_authority, "allOf": conditions}]}
+
+    def rule(kind: str, debuggable: str) -> dict[str, t.Any]:
+        conditions: list[dict[str, t.Any]] = [
+            {"claim": "secureboot", "equals": True},
+            {"claim": f"{tee}.x-ms-attestation-type", "equals": kind},
+            {"claim": f"{tee}.x-ms-compliance-status", "equals": "azure-compliant-cvm"},
+            {"claim": f"{tee}.{debuggable}", "equals": False},
+        ]
+        return {"authority": vault_authority, "allOf": conditions}
+
+    rules = [rule("sevsnpvm", "x-ms-sevsnpvm-is-debuggable")]
+    if tdx:
+        rules.append(rule("tdxvm", "tdx_is_debuggable"))
+    return {"version": "1.0.0", "anyOf": rules}
 
 
-def document(operator: Operator, hosts: dict[str, dict[str, t.Any]], common: dict[str, t.Any]) -> dict[str, t.Any]:
-    """The whole inventory: ``hosts`` and ``common`` carry what the door adds."""
+def document(
+    operator: Operator, hosts: dict[str, dict[str, t.Any]], common: dict[str, t.Any], plan: Plan
+) -> dict[str, t.Any]:
+    """The whole inventory: ``hosts`` and ``common`` carry what the door adds; a group per kind tells what a VM is."""
     variables = {
         "skr_subscription_id": operator.subscription,
         "skr_tenant": operator.tenant,
@@ -60,11 +72,15 @@ def document(operator: Operator, hosts: dict[str, dict[str, t.Any]], common: dic
         "skr_key_type": "RSA-HSM",
         "skr_key_size": 2048,
         "skr_attestation_url": AUTHORITY,
-        "skr_release_policy": release_policy(),
+        "skr_release_policy": release_policy(tdx=bool(plan.tdx)),
         "skr_accepted_findings": {"satisfied_by_any_tenant": ACCEPTED},
         **common,
     }
-    return {"all": {"children": {"cvm": {"hosts": hosts, "vars": variables}}}}
+    kinds: dict[str, dict[str, t.Any]] = {kind: {"hosts": {}} for kind in ("snp", "tdx", "trusted_launch")}
+    for name in hosts:
+        kinds[plan.group(name)]["hosts"][name] = {}
+    named = {kind: group for kind, group in kinds.items() if group["hosts"]}
+    return {"all": {"children": {"cvm": {"hosts": hosts, "vars": variables}, **named}}}
 
 
 def write(path: Path, inventory: dict[str, t.Any]) -> None:

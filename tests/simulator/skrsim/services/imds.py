@@ -8,6 +8,7 @@ import typing as t
 from ..core import clouds
 from ..core.messages import Refusal, Request, Response
 from ..core.world import Principal, VirtualMachine, World
+from .thim import HostService
 
 ADDRESS = "169.254.169.254"
 COMPUTE_VERSIONS = ("2019-03-11", "2019-06-01", "2020-09-01", "2021-01-01", "2021-02-01", "2021-12-13", "2023-07-01")
@@ -25,6 +26,7 @@ class ImdsService:
 
     def __init__(self, world: World) -> None:
         self.world = world
+        self._host = HostService(world)
         self._tokens: dict[tuple[str, str, str], tuple[float, str, int]] = {}
 
     def serves(self, host: str) -> bool:
@@ -52,19 +54,19 @@ class ImdsService:
         if "x-forwarded-for" in request.headers:
             raise _refuse(400, "invalid_request", "X-Forwarded-For is not allowed")
         if operation == "td_quote":
-            raise Refusal(404, {"error": "this VM has no TDX"}, clause="imds.not_tdx")
+            return self._host.td_quote(request, vm)
         if request.headers.get("metadata", "").strip().lower() != "true":
             raise _refuse(400, "bad_request_102", "Required metadata header not specified")
         handlers = {
             "imds_token": self._token,
             "imds_instance": self._instance,
-            "thim_certification": self._thim,
-            "thim_ak_renewal": self._renewal,
+            "thim_certification": self._host.certification,
+            "thim_ak_renewal": self._host.renewal,
             "imds_identity_info": self._identity_info,
         }
         if operation not in handlers:
             raise Refusal(404, {"error": "Not found"}, clause="imds.path")
-        if request.method not in ("GET", "POST" if operation == "thim_ak_renewal" else "GET"):
+        if request.method != "GET" and operation != "thim_ak_renewal":
             raise Refusal(405, {"error": "Method not allowed"}, clause="imds.method")
         return handlers[operation](request, vm)
 
@@ -170,14 +172,3 @@ class ImdsService:
         if request.param("format") == "text" and not isinstance(node, dict):
             return Response(200, str(node).encode(), {"Content-Type": "text/plain; charset=utf-8"})
         return Response.of(node)
-
-    # --- THIM
-
-    def _thim(self, request: Request, vm: VirtualMachine) -> Response:
-        if vm.security_type != "ConfidentialVM":
-            raise Refusal(404, {"error": "no SEV-SNP on this host"}, clause="thim.not_snp")
-        return Response.of(self.world.services["platform"].thim(vm.name))
-
-    def _renewal(self, request: Request, vm: VirtualMachine) -> Response:
-        # On a confidential VM the paravisor renews the AK certificate itself.
-        raise Refusal(404, {"error": "the certificate of this VM is renewed by its platform"}, clause="thim.renewal")

@@ -6,9 +6,8 @@ Formats: AMD 56860 (attestation report), AMD 57230 (certificates). Every subject
 
 from __future__ import annotations
 
-import base64
 import dataclasses
-import datetime
+import functools
 import hashlib
 import os
 import struct
@@ -18,12 +17,15 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
-from cryptography.x509.oid import NameOID, ObjectIdentifier
+from cryptography.x509.oid import ObjectIdentifier
+
+from .certificates import builder, integer, name, pem, tlv
 
 _AMD = "1.3.6.1.4.1.3704.1"
 _PSS = padding.PSS(mgf=padding.MGF1(hashes.SHA384()), salt_length=48)
 POLICY = 0x3001F
 POLICY_DEBUG = 1 << 19
+PRODUCTS = ("Milan", "Genoa", "Turin")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,88 +44,91 @@ class Tcb:
         return bytes([self.boot_loader, self.tee, 0, 0, 0, 0, self.snp, self.microcode])
 
 
-def _name(common: str) -> x509.Name:
-    return x509.Name(
-        [
-            x509.NameAttribute(NameOID.ORGANIZATIONAL_UNIT_NAME, "Engineering"),
-            x509.NameAttribute(NameOID.COUNTRY_NAME, "US"),
-            x509.NameAttribute(NameOID.ORGANIZATION_NAME, "SIMULATED, not AMD"),
-            x509.NameAttribute(NameOID.COMMON_NAME, common),
-        ]
-    )
-
-
-def _builder(
-    subject: x509.Name, issuer: x509.Name, key: rsa.RSAPublicKey | ec.EllipticCurvePublicKey, days: int
-) -> x509.CertificateBuilder:
-    now = datetime.datetime.now(datetime.timezone.utc)
-    return (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(issuer)
-        .public_key(key)
-        .not_valid_before(now - datetime.timedelta(days=30))
-        .not_valid_after(now + datetime.timedelta(days=days))
-    )
+# Four different values of Turin's, so that a reader who takes one byte for another is found out.
+USUAL = {"Milan": Tcb(), "Genoa": Tcb(9, 0, 21, 84), "Turin": Tcb(2, 1, 4, 75, 3)}
 
 
 class Hierarchy:
-    """ARK and ASK of one product; the two RSA-4096 keys are kept in ``directory``, because making them is slow."""
+    """ARK, ASK and ASVK of one product; the RSA-4096 keys are kept in ``directory``, because making them is slow."""
 
     def __init__(self, product: str, directory: Path) -> None:
-        self.product = product
+        self.product, self._directory = product, directory
         self._ark_key = _kept_key(directory / f"ark-{product}.pem")
         self._ask_key = _kept_key(directory / f"ask-{product}.pem")
-        ark, ask = _name(f"ARK-{product}"), _name(f"SEV-{product}")
-        constraints = x509.BasicConstraints(ca=True, path_length=None)
-        self.ark = (
-            _builder(ark, ark, self._ark_key.public_key(), 9000)
-            .serial_number(0x10000)
-            .add_extension(constraints, True)
+        ark = name(f"ARK-{product}", "AMD")
+        self.ark = self._authority(ark, self._ark_key, 0x10000)
+        self.ask = self._authority(name(f"SEV-{product}", "AMD"), self._ask_key, 0x10001)
+
+    def _authority(self, subject: x509.Name, key: rsa.RSAPrivateKey, number: int) -> x509.Certificate:
+        return (
+            builder(subject, name(f"ARK-{self.product}", "AMD"), key.public_key(), 9000)
+            .serial_number(number)
+            .add_extension(x509.BasicConstraints(ca=True, path_length=None), True)
             .sign(self._ark_key, hashes.SHA384(), rsa_padding=_PSS)
         )
-        self.ask = (
-            _builder(ask, ark, self._ask_key.public_key(), 9000)
-            .serial_number(0x10001)
-            .add_extension(constraints, True)
-            .sign(self._ark_key, hashes.SHA384(), rsa_padding=_PSS)
-        )
+
+    @functools.cached_property
+    def _asvk_key(self) -> rsa.RSAPrivateKey:
+        return _kept_key(self._directory / f"asvk-{self.product}.pem")
+
+    @functools.cached_property
+    def asvk(self) -> x509.Certificate:
+        """The issuer of VLEKs; made when the first one is asked for."""
+        return self._authority(name(f"SEV-VLEK-{self.product}", "AMD"), self._asvk_key, 0x10002)
 
     @property
     def chain_pem(self) -> str:
-        return "".join(c.public_bytes(serialization.Encoding.PEM).decode() for c in (self.ask, self.ark))
+        return _pem(self.ask) + _pem(self.ark)
+
+    @property
+    def vlek_chain_pem(self) -> str:
+        return _pem(self.asvk) + _pem(self.ark)
 
     @property
     def root_pem(self) -> str:
-        return self.ark.public_bytes(serialization.Encoding.PEM).decode()
+        return _pem(self.ark)
 
     def vcek(self, key: ec.EllipticCurvePublicKey, chip_id: bytes, tcb: Tcb) -> bytes:
-        """DER of a VCEK certificate. Real ones have serial number 0, which the library refuses to write."""
+        """DER of a VCEK certificate: of one chip at one firmware level."""
+        hardware = chip_id[:8] if self.product == "Turin" else chip_id
+        return self._leaf("SEV-VCEK", self.ask, self._ask_key, key, tcb, ("4", hardware))
+
+    def vlek(self, key: ec.EllipticCurvePublicKey, tcb: Tcb) -> bytes:
+        """DER of a VLEK certificate: of one provider at one firmware level, of no chip."""
+        return self._leaf("SEV-VLEK", self.asvk, self._asvk_key, key, tcb, ("5", tlv(0x16, b"SIMULATED provider")))
+
+    def _leaf(
+        self,
+        common: str,
+        issuer: x509.Certificate,
+        issuer_key: rsa.RSAPrivateKey,
+        key: ec.EllipticCurvePublicKey,
+        tcb: Tcb,
+        identity: tuple[str, bytes],
+    ) -> bytes:
+        """Real ones have serial number 0, which the library refuses to write: made with 1, changed and signed anew."""
         values = {"1": tcb.boot_loader, "2": tcb.tee, "3": tcb.snp, "4": 0, "5": 0, "6": 0, "7": 0, "8": tcb.microcode}
         if self.product == "Turin":
             values["9"] = tcb.fmc
-        builder = _builder(_name("SEV-VCEK"), self.ask.subject, key, 2500).serial_number(1)
-        builder = _extension(builder, "1", b"\x02\x01\x00")
-        builder = _extension(builder, "2", _tlv(0x16, f"{self.product}-B0".encode()))
-        for part, value in values.items():
-            builder = _extension(builder, f"3.{part}", _integer(value))
-        builder = _extension(builder, "4", chip_id[:8] if self.product == "Turin" else chip_id)
-        made = builder.sign(self._ask_key, hashes.SHA384(), rsa_padding=_PSS)
-        tbs = made.tbs_certificate_bytes.replace(
-            b"\xa0\x03\x02\x01\x02\x02\x01\x01", b"\xa0\x03\x02\x01\x02\x02\x01\x00", 1
-        )
-        signature = self._ask_key.sign(tbs, _PSS, hashes.SHA384())
+        extensions = {"1": b"\x02\x01\x00", "2": tlv(0x16, f"{self.product}-B0".encode())}
+        extensions |= {f"3.{part}": integer(value) for part, value in values.items()}
+        extensions |= dict([identity])
+        draft = builder(name(common, "AMD"), issuer.subject, key, 2500).serial_number(1)
+        for part, value in extensions.items():
+            identifier = ObjectIdentifier(f"{_AMD}.{part}")
+            draft = draft.add_extension(x509.UnrecognizedExtension(identifier, value), False)
+        made = draft.sign(issuer_key, hashes.SHA384(), rsa_padding=_PSS)
+        one, zero = (b"\xa0\x03\x02\x01\x02\x02\x01" + number for number in (b"\x01", b"\x00"))
+        tbs = made.tbs_certificate_bytes.replace(one, zero, 1)
+        signature = issuer_key.sign(tbs, _PSS, hashes.SHA384())
         der = made.public_bytes(serialization.Encoding.DER)
-        middle = der[
-            len(der) - len(made.signature) - 5 - self._algorithm_size(made) : len(der) - len(made.signature) - 5
-        ]
-        return _tlv(0x30, tbs + middle + _tlv(0x03, b"\0" + signature))
+        # Between TBS and signature stands the outer AlgorithmIdentifier, which stays.
+        algorithm = der[4 + len(made.tbs_certificate_bytes) : len(der) - len(made.signature) - 5]
+        return tlv(0x30, tbs + algorithm + tlv(0x03, b"\0" + signature))
 
-    @staticmethod
-    def _algorithm_size(certificate: x509.Certificate) -> int:
-        """Length of the outer AlgorithmIdentifier: what is left between TBS and signature."""
-        der = certificate.public_bytes(serialization.Encoding.DER)
-        return len(der) - 4 - len(certificate.tbs_certificate_bytes) - len(certificate.signature) - 5
+
+def _pem(certificate: x509.Certificate) -> str:
+    return certificate.public_bytes(serialization.Encoding.PEM).decode()
 
 
 def _kept_key(path: Path) -> rsa.RSAPrivateKey:
@@ -142,22 +147,6 @@ def _kept_key(path: Path) -> rsa.RSAPrivateKey:
     return key
 
 
-def _tlv(tag: int, content: bytes) -> bytes:
-    size = len(content)
-    length = (
-        bytes([size]) if size < 128 else b"\x81" + bytes([size]) if size < 256 else b"\x82" + struct.pack(">H", size)
-    )
-    return bytes([tag]) + length + content
-
-
-def _integer(value: int) -> bytes:
-    return _tlv(0x02, value.to_bytes(value.bit_length() // 8 + 1, "big"))
-
-
-def _extension(builder: x509.CertificateBuilder, part: str, value: bytes) -> x509.CertificateBuilder:
-    return builder.add_extension(x509.UnrecognizedExtension(ObjectIdentifier(f"{_AMD}.{part}"), value), False)
-
-
 _CPUID = {"Milan": (0x19, 0x01, 1), "Genoa": (0x19, 0x11, 1), "Turin": (0x1A, 0x02, 1)}
 
 
@@ -168,6 +157,7 @@ class Chip:
         self.hierarchy, self.tcb = hierarchy, tcb
         self.chip_id = chip_id[:8].ljust(64, b"\0") if hierarchy.product == "Turin" else chip_id
         self._key = ec.generate_private_key(ec.SECP384R1())
+        self._vlek_key = ec.generate_private_key(ec.SECP384R1())
         self.vcek_der = hierarchy.vcek(self._key.public_key(), self.chip_id, tcb)
 
     @property
@@ -178,10 +168,24 @@ class Chip:
         """A VCEK of this chip for other firmware levels."""
         return pem(self.hierarchy.vcek(self._key.public_key(), self.chip_id, tcb))
 
+    def vcek_under(self, other: Hierarchy) -> str:
+        """A VCEK of this chip and its levels, issued by another authority."""
+        return pem(other.vcek(self._key.public_key(), self.chip_id, self.tcb))
+
+    @functools.cached_property
+    def vlek_pem(self) -> str:
+        return pem(self.hierarchy.vlek(self._vlek_key.public_key(), self.tcb))
+
     def report(
-        self, report_data: bytes, measurement: bytes, id_key_digest: bytes, policy: int = POLICY, version: int = 3
+        self,
+        report_data: bytes,
+        measurement: bytes,
+        id_key_digest: bytes,
+        policy: int = POLICY,
+        version: int = 3,
+        vlek: bool = False,
     ) -> bytes:
-        """A signed attestation report."""
+        """A signed attestation report (AMD 56860, table "ATTESTATION_REPORT structure")."""
         tcb = self.tcb.encode(self.hierarchy.product)
         report = bytearray(1184)
         struct.pack_into("<IIQ", report, 0, version, 8, policy)
@@ -189,7 +193,7 @@ class Chip:
         report[0x20:0x30] = b"\x02".ljust(16, b"\0")
         struct.pack_into("<II", report, 0x30, 0, 1)
         report[0x38:0x40] = tcb
-        struct.pack_into("<QI", report, 0x40, 0x1, 0)
+        struct.pack_into("<QI", report, 0x40, 0x1, 1 << 2 if vlek else 0)
         report[0x50:0x90] = report_data.ljust(64, b"\0")
         report[0x90:0xC0] = measurement
         report[0xE0:0x110] = id_key_digest
@@ -203,45 +207,14 @@ class Chip:
         report[0x1E8:0x1EB] = bytes([21, 55, 1])
         report[0x1EC:0x1EF] = bytes([21, 55, 1])
         report[0x1F0:0x1F8] = tcb
-        r, s = decode_dss_signature(self._key.sign(bytes(report[:0x2A0]), ec.ECDSA(hashes.SHA384())))
-        report[0x2A0:0x2E8] = r.to_bytes(72, "little")
-        report[0x2E8:0x330] = s.to_bytes(72, "little")
+        if version >= 5:  # launch and current mitigation vectors
+            struct.pack_into("<QQ", report, 0x1F8, 0x1F, 0x1F)
+        self.sign(report, vlek)
         return bytes(report)
 
-
-def pem(der: bytes) -> str:
-
-    text = base64.b64encode(der).decode()
-    lines = "\n".join(text[start : start + 64] for start in range(0, len(text), 64))
-    return f"-----BEGIN CERTIFICATE-----\n{lines}\n-----END CERTIFICATE-----\n"
-
-
-class VtpmAuthority:
-    """Issues the certificates of attestation keys."""
-
-    def __init__(self) -> None:
-        self._key = rsa.generate_private_key(65537, 2048)
-        name = _name("Global Virtual TPM CA - 01")
-        self.certificate = (
-            _builder(name, name, self._key.public_key(), 3000)
-            .serial_number(1)
-            .add_extension(x509.BasicConstraints(ca=True, path_length=None), True)
-            .sign(self._key, hashes.SHA256())
-        )
-
-    def issue(self, modulus: int, label: str, now: float, days: int = 365) -> bytes:
-        """DER of an AK certificate, valid from a day before ``now``."""
-        at = datetime.datetime.fromtimestamp(now, datetime.timezone.utc)
-        usages = x509.ExtendedKeyUsage([ObjectIdentifier("1.3.6.1.4.1.311.10.3.12"), ObjectIdentifier("2.23.133.8.3")])
-        made = (
-            x509.CertificateBuilder()
-            .subject_name(_name(f"{label}.TrustedVM.Azure.Microsoft"))
-            .issuer_name(self.certificate.subject)
-            .public_key(rsa.RSAPublicNumbers(65537, modulus).public_key())
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(at - datetime.timedelta(days=1))
-            .not_valid_after(at + datetime.timedelta(days=days))
-            .add_extension(usages, False)
-            .sign(self._key, hashes.SHA256())
-        )
-        return made.public_bytes(serialization.Encoding.DER)
+    def sign(self, report: bytearray, vlek: bool = False) -> None:
+        """Sign the first 0x2A0 bytes, as the chip would if it had made them."""
+        key = self._vlek_key if vlek else self._key
+        r, s = decode_dss_signature(key.sign(bytes(report[:0x2A0]), ec.ECDSA(hashes.SHA384())))
+        report[0x2A0:0x2E8] = r.to_bytes(72, "little")
+        report[0x2E8:0x330] = s.to_bytes(72, "little")

@@ -35,6 +35,7 @@ class TpmDevice:
     def __init__(self, relay: Relay, path: Path, exclusive: bool = False) -> None:
         self._relay, self._path, self._exclusive = relay, path, exclusive
         self._open: dict[int, bytes] = {}
+        self._failed: dict[int, int] = {}  # opener -> error number that its next read gives
         self._mode = 0o100660
         path.touch()
         self._fd = os.open("/dev/fuse", os.O_RDWR | os.O_CLOEXEC)
@@ -100,14 +101,24 @@ class TpmDevice:
         opener = struct.unpack_from("<Q", body)[0]
         if operation == WRITE:
             size = struct.unpack_from("<QQI", body)[2]
-            self._open[opener] = self._relay.transceive(opener, body[40 : 40 + size])
+            try:
+                self._open[opener] = self._relay.transceive(opener, body[40 : 40 + size])
+            except OSError as problem:
+                if problem.errno == errno.EBUSY:
+                    return self._reply(unique, error=errno.EBUSY)
+                self._failed[opener] = (
+                    problem.errno or errno.EIO
+                )  # the kernel takes the command, its answer never comes
             self._reply(unique, struct.pack("<II", size, 0))
         elif operation == READ:
+            if opener in self._failed:
+                return self._reply(unique, error=self._failed.pop(opener))
             size = struct.unpack_from("<QQI", body)[2]
             pending = self._open.get(opener, b"")
             self._open[opener] = pending[size:]
             self._reply(unique, pending[:size])
         else:
             self._open.pop(opener, None)
+            self._failed.pop(opener, None)
             self._relay.close(opener)
             self._reply(unique)

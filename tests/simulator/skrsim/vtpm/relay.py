@@ -7,23 +7,19 @@ swtpm refuses NV indices above 2,048 bytes, and Azure renews the HCL report whil
 from __future__ import annotations
 
 import collections
-import errno
-import hashlib
+import os
 import struct
 import threading
 import time
 import typing as t
 
 from ..core.world import World
-from . import wire
+from . import faults, wire
+from .nv import AK_CERT, HCL_REPORT, USER_DATA, Nv
 
-HCL_REPORT, USER_DATA, AK_CERT = 0x01400001, 0x01400002, 0x01C101D0
-# PLATFORMCREATE, WRITTEN, NO_DA, OWNERREAD, AUTHREAD, AUTHWRITE
-ATTRIBUTES = 0x40000000 | 0x20000000 | 0x02000000 | 0x20000 | 0x40000 | 0x4
+__all__ = ["AK_CERT", "HCL_REPORT", "RENEWAL", "USER_DATA", "Relay"]
 RENEWAL = 2.0
-MAX_BUFFER = 1024
 MAX_TRANSIENT = 3
-_RANGE, _NV_AUTHORIZATION, _DEFINED, _BAD_AUTH = 0x146, 0x149, 0x14C, 0x9A2
 
 
 class Relay:
@@ -31,12 +27,15 @@ class Relay:
 
     def __init__(self, world: World, vm: str, transceive: t.Callable[[bytes], bytes]) -> None:
         self._world, self._vm, self._raw = world, vm, transceive
-        self._lock = threading.RLock()
+        self.lock = threading.RLock()
         self._handles: dict[int, list[int]] = {}
         self._next = 0
         self._renewed = 0.0
-        self.overlay: dict[int, bytes] = {}
+        self.nv = Nv()
+        self.overlay = self.nv.content
         self.renew: t.Callable[[bytes], bytes] | None = None  # user data -> new HCL report
+        self.renew_certificate: t.Callable[[], None] | None = None  # called when another index is read from its start
+        self.extend: t.Callable[[int], None] | None = None  # change a PCR, as a fault wants it
         self.two_second_rule = True
         self.commands = self.opens = 0
         self.left = 0  # objects and sessions that openers left to be flushed for them
@@ -47,14 +46,13 @@ class Relay:
     @property
     def openers(self) -> int:
         """How many have the TPM open."""
-        with self._lock:
+        with self.lock:
             return len(self._handles)
 
     def open(self) -> int:
-        """A new opener. Raises OSError EBUSY while a fault says somebody else holds the TPM."""
-        if self._world.faults.fire("tpm", "open", self._vm, {"busy"}):
-            raise OSError(errno.EBUSY, "busy")
-        with self._lock:
+        """A new opener. Raises OSError while a fault says that somebody else holds the TPM, or that it is gone."""
+        faults.at_open(self._world, self._vm)
+        with self.lock:
             self._next += 1
             self.opens += 1
             self._handles[self._next] = []
@@ -62,21 +60,26 @@ class Relay:
 
     def close(self, opener: int) -> None:
         """Flush what the opener left, as the kernel's resource manager does."""
-        with self._lock:
+        with self.lock:
             for handle in self._handles.pop(opener, []):
                 answer = self._raw(wire.command(wire.FLUSH, [], b"", struct.pack(">I", handle)))
                 self.left += not wire.code_of(answer)
 
+    def forget(self) -> None:
+        """The TPM has been reset: what openers had made is gone, and the next report is a new one."""
+        with self.lock:
+            self._handles = {opener: [] for opener in self._handles}
+            self._renewed = 0.0
+
     def transceive(self, opener: int, command: bytes) -> bytes:
+        """One command. Raises OSError when a fault makes the device fail."""
         if len(command) < 10 or struct.unpack_from(">I", command, 2)[0] != len(command):
             return wire.error(0x142)  # TPM_RC_COMMAND_SIZE
         code = wire.code_of(command)
-        fault = self._world.faults.fire("tpm", wire.NAMES.get(code, hex(code)), self._vm, {"rc", "delay"})
-        if fault and fault.action == "rc":
-            return wire.error(int(str(fault.parameters.get("code", "0x922")), 0))
-        if fault:
-            time.sleep(float(fault.parameters.get("seconds", 1)))
-        with self._lock:
+        instead = faults.at_command(self._world, self._vm, code, self.extend)
+        if instead is not None:
+            return instead
+        with self.lock:
             self.commands += 1
             self.names[wire.NAMES.get(code, hex(code))] += 1
             return self._answer(opener, code, command)
@@ -84,14 +87,17 @@ class Relay:
     def _answer(self, opener: int, code: int, command: bytes) -> bytes:
         mine = self._handles.setdefault(opener, [])
         special = {
-            wire.NV_READ_PUBLIC: self._read_public,
+            wire.NV_READ_PUBLIC: self.nv.read_public,
             wire.NV_READ: self._read,
-            wire.NV_WRITE: self._refuse_second,
-            wire.NV_UNDEFINE: self._refuse_second,
-            wire.NV_DEFINE: self._define,
+            wire.NV_WRITE: self.nv.write,
+            wire.NV_UNDEFINE: self.nv.undefine,
+            wire.NV_DEFINE: self.nv.define,
         }.get(code)
         if special is not None:
-            answer = special(command)
+            try:
+                answer = special(command)
+            except struct.error:
+                return wire.error(0x1DA)  # TPM_RC_INSUFFICIENT, parameter 1
             if answer is not None:
                 return answer
         makes_object = code in wire.MAKES_HANDLE and code != wire.START_SESSION
@@ -110,58 +116,34 @@ class Relay:
                 mine.remove(session)  # the TPM has ended it, and may give its handle to somebody else
         return response
 
-    # --- NV
-
-    def _read_public(self, command: bytes) -> bytes | None:
-        index = struct.unpack_from(">I", command, 10)[0]
-        if index not in self.overlay:
-            return None
-        public = struct.pack(">IHI", index, 0x000B, ATTRIBUTES) + b"\0\0" + struct.pack(">H", len(self.overlay[index]))
-        body = wire.sized(public) + wire.sized(b"\x00\x0b" + hashlib.sha256(public).digest())
-        return struct.pack(">HII", 0x8001, 10 + len(body), 0) + body
+    # --- what the paravisor does when it sees a read
 
     def _read(self, command: bytes) -> bytes | None:
-        authority, index = struct.unpack_from(">II", command, 10)
-        if index not in self.overlay:
-            return None
-        size_of_auth = struct.unpack_from(">I", command, 18)[0]
-        auth = command[22 : 22 + size_of_auth]
-        size, offset = struct.unpack_from(">HH", command, 22 + size_of_auth)
-        if authority != wire.OWNER or not auth.startswith(b"\x40\x00\x00\x09") or auth[-2:] != b"\0\0":
-            # The index's own password is known to the paravisor alone.
-            return wire.error(_BAD_AUTH)
-        if index == HCL_REPORT and offset == 0:
+        index, size_of_auth = struct.unpack_from(">II", command, 14)
+        offset = struct.unpack_from(">H", command, 22 + size_of_auth + 2)[0]
+        if offset == 0 and index == HCL_REPORT:
             self._renewal()
-        content = self.overlay[index]
-        if size > MAX_BUFFER:
-            return wire.error(0x1C4)
-        if offset + size > len(content):
-            return wire.error(_RANGE)
-        body = wire.sized(content[offset : offset + size])
-        answer = struct.pack(">I", len(body)) + body + b"\0\0\x01\0\0"
-        return struct.pack(">HII", 0x8002, 10 + len(answer), 0) + answer
+        elif offset == 0 and self.renew_certificate is not None:
+            self.renew_certificate()
+        elif index == HCL_REPORT and self.renew is not None and self._fault("torn"):
+            # Somebody else wrote user data and read from the start, between two pieces of this reader's.
+            self.overlay[HCL_REPORT] = self.renew(os.urandom(64))
+        return self.nv.read(command)
+
+    def _fault(self, action: str) -> bool:
+        return self._world.faults.fire("paravisor", "hcl_report", self._vm, {action}) is not None
 
     def _renewal(self) -> None:
-        """Reading offset 0 renews the report, but not within two seconds of the last renewal."""
+        """Reading offset 0 renews the report, but not within two seconds of the last renewal. A failure is silent."""
         now = time.monotonic()
         if self.renew is None or (self.two_second_rule and now - self._renewed <= RENEWAL and self._renewed):
             return
         self._renewed = now
-        self.overlay[HCL_REPORT] = self.renew(self._user_data())
+        if not self._fault("fail"):
+            self.overlay[HCL_REPORT] = self.renew(self.user_data())
 
-    def _user_data(self) -> bytes:
+    def user_data(self) -> bytes:
         """What the guest wrote to its own index; zeros when it is not there or was never written."""
         parameters = struct.pack(">HH", 64, 0)
         response = self._raw(wire.command(wire.NV_READ, [wire.OWNER, USER_DATA], wire.PASSWORD, parameters))
         return bytes(64) if wire.code_of(response) else response[16:80]
-
-    def _refuse_second(self, command: bytes) -> bytes | None:
-        """Platform-created indices are neither written nor undefined by a guest."""
-        return wire.error(_NV_AUTHORIZATION) if struct.unpack_from(">I", command, 14)[0] in self.overlay else None
-
-    def _define(self, command: bytes) -> bytes | None:
-        size_of_auth = struct.unpack_from(">I", command, 14)[0]
-        at = 18 + size_of_auth
-        at += 2 + struct.unpack_from(">H", command, at)[0]  # the new index's password
-        index = struct.unpack_from(">I", command, at + 2)[0]
-        return wire.error(_DEFINED) if index in self.overlay else None

@@ -23,7 +23,7 @@ NAMES = {
     CREATE_PRIMARY: "CreatePrimary", NV_DEFINE: "NV_DefineSpace", NV_UNDEFINE: "NV_UndefineSpace", NV_WRITE: "NV_Write",
     NV_READ: "NV_Read", NV_READ_PUBLIC: "NV_ReadPublic", READ_PUBLIC: "ReadPublic", PCR_READ: "PCR_Read", FLUSH: "FlushContext",
     START_SESSION: "StartAuthSession", 0x158: "Quote", 0x148: "Certify", RSA_DECRYPT: "RSA_Decrypt", 0x17F: "PolicyPCR",
-    0x17A: "GetCapability", 0x17B: "GetRandom",
+    0x17A: "GetCapability", 0x17B: "GetRandom", 0x189: "PolicyGetDigest", PCR_EXTEND: "PCR_Extend", 0x120: "EvictControl",
 }  # fmt: skip
 
 

@@ -23,8 +23,9 @@ def vm(
     debug: bool = False,
     secure_boot: bool = True,
     size: str = "Standard_DC2as_v5",
+    security_type: str = "ConfidentialVM",
 ) -> VirtualMachine:
-    """A running confidential VM without identity; its group is made when it is not there."""
+    """A running VM without identity, confidential unless told otherwise; its group is made when it is not there."""
     resource_group(world, group, location)
     made = VirtualMachine(
         name,
@@ -33,8 +34,10 @@ def vm(
         location,
         world.guid(),
         size=size,
+        security_type=security_type,
         debug=debug,
         secure_boot=secure_boot,
+        encryption="VMGuestStateOnly" if security_type == "ConfidentialVM" else None,
     )
     world.vms[name] = made
     return made

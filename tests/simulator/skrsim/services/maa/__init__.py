@@ -10,14 +10,19 @@ import typing as t
 from ...core.faults import Fault
 from ...core.messages import Refusal, Request, Response
 from ...core.world import AttestationProvider, World
+from ...tee import vtpm_authority
 from ..arm.attestation import REGIONS
-from . import eventlog, policies, rules, snp, tpm
+from . import compliance, eventlog, platform, policies, rules, runtime, snp, tdx, tpm
 from . import token as tokens
-from .errors import invalid, limit, policy_denied
-from .request import GuestRequest, decode, snp_proof, unbase64
+from .errors import invalid, limit, not_parsed, policy_denied
+from .request import GuestRequest, decode
 
 GUEST_VERSIONS = ("2020-10-01", "2025-06-01")
-SNP_VERSIONS = ("2020-10-01", "2022-08-01", "2023-04-01-preview", "2025-06-01")
+VERSIONS = {
+    "attest_azureguest": GUEST_VERSIONS,
+    "attest_sevsnpvm": platform.SNP_VERSIONS,
+    "attest_tdxvm": platform.TDX_VERSIONS,
+}
 HOST = re.compile(r"(?P<name>[a-z0-9]+)\.(?P<code>[a-z0-9]+)\.attest\.azure\.net")
 FAULTS = frozenset(
     {
@@ -27,9 +32,9 @@ FAULTS = frozenset(
         "wrong_nonce",
         "foreign_key",
         "rotate_keys",
-        "bad_tag",
         "policy_denied",
         "plain_jwt",
+        *tokens.SEAL_FAULTS,
     }
 )
 
@@ -76,9 +81,9 @@ class MaaService:
         if operation.startswith("policy_"):
             provider = self._provider(request.host)
             return await asyncio.to_thread(self._policies.handle, operation, request, provider)
-        if operation not in ("attest_azureguest", "attest_sevsnpvm") or request.method != "POST":
+        if operation not in VERSIONS or request.method != "POST":
             raise Refusal(404, {"error": {"code": "NotFound", "message": request.path}}, clause="maa.path")
-        versions = GUEST_VERSIONS if operation == "attest_azureguest" else SNP_VERSIONS
+        versions = VERSIONS[operation]
         if [name for name, _value in request.query] != ["api-version"] or request.param("api-version") not in versions:
             raise invalid(
                 "api_version",
@@ -88,25 +93,25 @@ class MaaService:
             body = request.json()
         except ValueError:
             raise invalid("1.json", "The request is not JSON.") from None
+        fault = self.world.faults.fire("maa", operation, request.vm, FAULTS)
         if operation == "attest_azureguest":
-            fault = self.world.faults.fire("maa", operation, request.vm, FAULTS)
             return await asyncio.to_thread(self._guest, body, issuer, fault)
-        return await asyncio.to_thread(self._platform, body, issuer)
+        return await asyncio.to_thread(self._platform, platform.KINDS[operation], body, issuer, fault)
 
     # --- guest attestation
 
     def _guest(self, body: t.Any, issuer: str, fault: Fault | None) -> Response:
         """Checks 1 to 16, then the sealed token."""
-        platform = self.world.services["platform"]
+        hardware = self.world.services["platform"]
         request = decode(body)
-        ak, key = tpm.check(request, platform.vtpm_ca, self.world.clock.now())
+        ak, key, certificate = tpm.check(request, hardware.vtpm_ca, self.world.clock.now())
         secure_boot = eventlog.check(request.log, request.pcrs)
         action = fault.action if fault else ""
         claims = {**tokens.base_claims(self.world, issuer), **tokens.guest_claims(request, key, secure_boot)}
-        if request.isolation == "Tdx":
-            raise invalid("11.tdx", "This simulation of the service does not take TDX evidence.")
-        if request.isolation == "SevSnp":
-            claims |= self._snp(request, ak)
+        if vm_id := vtpm_authority.vm_id(certificate):
+            claims["x-ms-azurevm-vmid"] = vm_id
+        if request.isolation != "TrustedLaunch":
+            claims |= self._isolation(request, ak)
         # 15
         if action == "policy_denied":
             raise policy_denied("secureboot")
@@ -114,37 +119,27 @@ class MaaService:
         token = self._signed(claims, issuer, action)
         if action == "plain_jwt":
             return Response.of({"token": token})
-        return Response.of({"token": tokens.seal(token, key, action == "bad_tag")}, clause="maa.attested")
+        return Response.of({"token": tokens.seal(token, key, action)}, clause="maa.attested")
 
     def _policy(self, kind: str, issuer: str, claims: dict[str, t.Any]) -> None:
         """Check 15: the policy of a private provider lets these claims through. Its hash becomes a claim."""
         provider = self._provider(issuer.removeprefix("https://"))
-        if provider is None:
-            return
-        text = policies.text_for(provider, kind)
-        try:
-            permitted = rules.permits(rules.parse(text), claims)
-        except rules.Undecided as error:
-            raise limit(f"The simulator cannot evaluate this attestation policy: {error}.") from None
-        if not permitted:
-            raise policy_denied("authorizationrules")
-        claims["x-ms-policy-hash"] = tokens.policy_hash(text)
+        if provider is not None:
+            _permitted(policies.text_for(provider, kind), claims)
 
-    def _snp(self, request: GuestRequest, ak: tpm.Public) -> dict[str, t.Any]:
-        platform = self.world.services["platform"]
-        report = snp.check(request.report, request.chain, platform.amd_roots)
-        runtime = snp.runtime(request.runtime, report.raw, ak.modulus)
-        nested = tokens.snp_claims(report, runtime, self._compliant(report))
-        vm_id = str(runtime.get("vm-configuration", {}).get("vmUniqueId", ""))
-        return {"x-ms-isolation-tee": nested, "x-ms-azurevm-vmid": vm_id}
-
-    def _compliant(self, report: snp.Snp) -> bool:
-        """Check 14."""
-        platform = self.world.services["platform"]
-        least = platform.minimum_tcb
-        new_enough = report.svn["microcode"] >= least.microcode and report.svn["snpfw"] >= least.snp
-        known = report.raw[0xE0:0x110] in platform.approved_id_key_digests
-        return not report.debug and new_enough and known
+    def _isolation(self, request: GuestRequest, ak: tpm.Public) -> dict[str, t.Any]:
+        """Checks 10 to 14."""
+        hardware, now = self.world.services["platform"], self.world.clock.now()
+        if request.isolation == "SevSnp":
+            report = snp.check(request.report, request.chain, hardware.amd_roots)
+            found = runtime.check(request.runtime, report.report_data, ak.modulus)
+            nested = tokens.snp_claims(report, compliance.of_snp(self.world, report))
+        else:
+            td = tdx.check(request.td_quote, hardware.intel_roots, now)
+            found = runtime.check(request.runtime, td.report_data, ak.modulus)
+            nested = tdx.claims(td, compliance.current_tdx(self.world, td), compliance.of_tdx(self.world, td))
+        vm_id = str(found.get("vm-configuration", {}).get("vmUniqueId", ""))
+        return {"x-ms-isolation-tee": {**nested, "x-ms-runtime": found}, "x-ms-azurevm-vmid": vm_id}
 
     def _signed(self, claims: dict[str, t.Any], issuer: str, action: str) -> str:
         if action == "wrong_issuer":
@@ -153,8 +148,9 @@ class MaaService:
             for name in ("iat", "nbf", "exp"):
                 claims[name] -= 2 * tokens.LIFETIME
         if action == "wrong_nonce":
-            claims["x-ms-runtime"]["client-payload"] = {"nonce": "YW5vdGhlcg=="}
-        if action == "foreign_key":
+            claims |= {"nonce": "another"} if "nonce" in claims else {}
+            claims.get("x-ms-runtime", {})["client-payload"] = {"nonce": "YW5vdGhlcg=="}
+        if action == "foreign_key" and claims.get("x-ms-runtime", {}).get("keys"):
             other = tokens.SigningKey("another VM").private.public_key().public_numbers().n
             claims["x-ms-runtime"]["keys"][0]["n"] = tokens.b64u(other.to_bytes(256, "big"))
         key = self.keys.of(issuer)[0]
@@ -164,23 +160,31 @@ class MaaService:
 
     # --- platform attestation
 
-    def _platform(self, body: t.Any, issuer: str) -> Response:
-        """The raw report: claims at top level, token in clear."""
-        if not isinstance(body, dict):
-            raise invalid("1.members", "the request must be an object.")
-        report_bytes, chain = snp_proof(unbase64(body.get("report"), "report"))
-        report = snp.check(report_bytes, chain, self.world.services["platform"].amd_roots)
-        runtime_member = body.get("runtimeData") or {}
-        data = unbase64(runtime_member.get("data", ""), "runtimeData.data")
-        runtime = snp.runtime(data, report.raw, None)
-        claims = {
-            **tokens.base_claims(self.world, issuer),
-            **tokens.snp_claims(report, runtime, self._compliant(report)),
-        }
-        self._policy("SevSnpVm", issuer, claims)
-        if "nonce" in body:
-            claims["nonce"] = body["nonce"]
-        return Response.of({"token": tokens.sign(claims, self.keys.of(issuer)[0])}, clause="maa.attested")
+    def _platform(self, kind: str, body: t.Any, issuer: str, fault: Fault | None) -> Response:
+        """The raw report: claims at top level, token in clear; unsigned when the caller tries a policy out."""
+        claims = {**tokens.base_claims(self.world, issuer), **platform.attested(self.world, kind, body)}
+        action = fault.action if fault else ""
+        if action == "policy_denied":
+            raise policy_denied("authorizationrules")
+        text = platform.draft(body)
+        if text is not None:
+            _permitted(text, claims)
+            return Response.of({"token": tokens.unsigned(claims)}, clause="maa.draft")
+        self._policy(kind, issuer, claims)
+        return Response.of({"token": self._signed(claims, issuer, action)}, clause="maa.attested")
+
+
+def _permitted(text: str, claims: dict[str, t.Any]) -> None:
+    """A policy lets these claims through. Its hash becomes a claim. Raises Refusal."""
+    try:
+        permitted = rules.permits(rules.parse(text), claims)
+    except rules.GrammarError as error:
+        raise not_parsed(str(error)) from None
+    except rules.Undecided as error:
+        raise limit(f"The simulator cannot evaluate this attestation policy: {error}.") from None
+    if not permitted:
+        raise policy_denied("authorizationrules")
+    claims["x-ms-policy-hash"] = tokens.policy_hash(text)
 
 
 def _discovery(issuer: str) -> dict[str, t.Any]:

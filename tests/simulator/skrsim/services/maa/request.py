@@ -48,12 +48,13 @@ class GuestRequest:
     isolation: str
     report: bytes = b""
     chain: str = ""
+    td_quote: bytes = b""
     runtime: bytes = b""
 
 
 def decode(body: t.Any) -> GuestRequest:
     """Check 1: every member present with the right type. Raises Refusal."""
-    outer = _object(body, "the request")
+    outer = _object(body, "The request")
     sealed = outer.get("AttestationInfo", outer.get("attestationInfo"))
     try:
         inner = _object(json.loads(unbase64(sealed, "AttestationInfo")), "AttestationInfo")
@@ -73,7 +74,7 @@ def decode(body: t.Any) -> GuestRequest:
         os_major=_version(inner, "OSVersionMajor"),
         os_minor=_version(inner, "OSVersionMinor"),
         log=unbase64(inner.get("TcgLogs", ""), "TcgLogs"),
-        payload=inner.get("ClientPayload", {}),
+        payload=_object(inner.get("ClientPayload", {}), "ClientPayload"),
         ak_certificate=unbase64(tpm.get("AikCert"), "AikCert"),
         ak_public=unbase64(tpm.get("AikPub"), "AikPub"),
         quote=unbase64(tpm.get("PcrQuote"), "PcrQuote"),
@@ -100,6 +101,8 @@ def _evidence(made: GuestRequest, isolation: dict[str, t.Any]) -> None:
     proof = unbase64(evidence.get("Proof"), "Proof")
     if made.isolation == "SevSnp":
         made.report, made.chain = snp_proof(proof)
+    else:
+        made.td_quote = proof
 
 
 def snp_proof(proof: bytes) -> tuple[bytes, str]:

@@ -1,11 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Checks of the SNP report and its certificates, and of the runtime data bound to it."""
+"""Check 10: the SNP report and its certificates (AMD 56860, AMD 57230)."""
 
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import json
 import struct
 import typing as t
 import warnings
@@ -18,9 +16,13 @@ from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from .errors import invalid
-from .request import unbase64
 
 _OID = "1.3.6.1.4.1.3704.1"
+_FAMILIES = {(0x19, 0x01): "Milan", (0x19, 0x11): "Genoa", (0x1A, 0x02): "Turin"}
+# Which byte of a TCB is what: Turin's order is its own.
+_LEVELS = {"bootloader": 0, "tee": 1, "snpfw": 6, "microcode": 7}
+_TURIN = {"fmc": 0, "bootloader": 1, "tee": 2, "snpfw": 3, "microcode": 7}
+_PARTS = {"bootloader": "3.1", "tee": "3.2", "snpfw": "3.3", "microcode": "3.8", "fmc": "3.9"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,7 +30,16 @@ class Snp:
     """A verified report with the firmware levels of its reported TCB."""
 
     raw: bytes
+    product: str
     svn: dict[str, int]
+
+    @property
+    def report_data(self) -> bytes:
+        return self.raw[0x50:0x90]
+
+    @property
+    def id_key_digest(self) -> bytes:
+        return self.raw[0xE0:0x110]
 
     @property
     def debug(self) -> bool:
@@ -66,10 +77,14 @@ def check(report: bytes, chain_pem: str, roots: list[bytes]) -> Snp:
         raise invalid("10.root", "The VCEK chain does not end at a known root.")
     for subject, issuer in ((ark, ark), (ask, ark), (vcek, ask)):
         _issued(subject, issuer)
+    product = _product(report, vcek)
     key = vcek.public_key()
     r, s = (int.from_bytes(report[at : at + 72], "little") for at in (0x2A0, 0x2E8))
-    svn = _tcb(report, vcek)
-    if any(report[0x1A0:0x1E0]) and not report[0x1A0:0x1E0].startswith(_extension(vcek, "4")):
+    svn = _tcb(report, vcek, product)
+    hardware = _extension(vcek, "4")
+    if len(hardware) != (8 if product == "Turin" else 64):
+        raise invalid("10.vcek_extensions", "The VCEK's hardware id is of another size than its product has.")
+    if any(report[0x1A0:0x1E0]) and report[0x1A0:0x1E0] != hardware.ljust(64, b"\0"):
         raise invalid("10.chip_id", "The VCEK is of another chip.")
     try:
         assert isinstance(key, ec.EllipticCurvePublicKey)
@@ -80,7 +95,7 @@ def check(report: bytes, chain_pem: str, roots: list[bytes]) -> Snp:
         raise invalid("10.vmpl", "The SNP report is not of VMPL 0.")
     if not policy >> 17 & 1:
         raise invalid("10.policy", "The SNP guest policy has a reserved bit clear.")
-    return Snp(report, svn)
+    return Snp(report, product, svn)
 
 
 def _issued(subject: x509.Certificate, issuer: x509.Certificate) -> None:
@@ -101,31 +116,22 @@ def _extension(certificate: x509.Certificate, part: str) -> bytes:
     return bytes(t.cast(x509.UnrecognizedExtension, found.value).value)
 
 
-def _tcb(report: bytes, vcek: x509.Certificate) -> dict[str, int]:
-    tcb = report[0x180:0x188]
-    turin = "Turin" in vcek.issuer.rfc4514_string()
-    svn = (
-        {"bootloader": tcb[1], "tee": tcb[2], "snpfw": tcb[3], "microcode": tcb[7]}
-        if turin
-        else {"bootloader": tcb[0], "tee": tcb[1], "snpfw": tcb[6], "microcode": tcb[7]}
-    )
-    for name, part in (("bootloader", "3.1"), ("tee", "3.2"), ("snpfw", "3.3"), ("microcode", "3.8")):
-        value = _extension(vcek, part)
-        if int.from_bytes(value[2:], "big") != svn[name]:
+def _product(report: bytes, vcek: x509.Certificate) -> str:
+    """By the issuer's name; the processor that a report of version 3 or later names must be of that product."""
+    issuer = vcek.issuer.rfc4514_string()
+    product = next((name for name in _FAMILIES.values() if f"CN=SEV-{name}" in issuer.split(",")), None)
+    if product is None:
+        raise invalid("10.chain", "The VCEK is of no known product.")
+    if struct.unpack_from("<I", report)[0] >= 3 and _FAMILIES.get((report[0x188], report[0x189])) != product:
+        raise invalid("10.product", "The VCEK is of another product than the report.")
+    return product
+
+
+def _tcb(report: bytes, vcek: x509.Certificate, product: str) -> dict[str, int]:
+    """The reported TCB's levels, which the VCEK must be for."""
+    places = _TURIN if product == "Turin" else _LEVELS
+    svn = {name: report[0x180 + place] for name, place in places.items()}
+    for name, level in svn.items():
+        if int.from_bytes(_extension(vcek, _PARTS[name])[2:], "big") != level:
             raise invalid("10.tcb", "The VCEK is of another TCB than the report.")
     return svn
-
-
-def runtime(data: bytes, report: bytes, ak_modulus: int | None) -> dict[str, t.Any]:
-    """Checks 12 and 13: runtime data hash to the report data and name the attestation key."""
-    if report[0x50:0x90] != hashlib.sha256(data).digest().ljust(64, b"\0"):
-        raise invalid("12.runtime_hash", "RunTimeData do not hash to the report data.")
-    try:
-        document = json.loads(data)
-        keys = {key["kid"]: key["n"] for key in document["keys"]}
-    except (ValueError, KeyError, TypeError):
-        raise invalid("13.runtime_json", "RunTimeData are not the expected JSON.") from None
-    if ak_modulus is not None:
-        if int.from_bytes(unbase64(keys.get("HCLAkPub"), "HCLAkPub"), "big") != ak_modulus:
-            raise invalid("13.ak", "HCLAkPub in RunTimeData is not AikPub.")
-    return t.cast(dict[str, t.Any], document)

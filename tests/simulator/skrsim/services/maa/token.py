@@ -82,6 +82,11 @@ def sign(claims: dict[str, t.Any], key: SigningKey, corrupt: bool = False) -> st
     return f"{signed}.{b64u(bytes(signature))}"
 
 
+def unsigned(claims: dict[str, t.Any]) -> str:
+    """A token that nobody vouches for, as a draft policy gives it."""
+    return ".".join((b64u(_json({"alg": "none", "typ": "JWT"})), b64u(_json(claims)), ""))
+
+
 def _json(document: t.Any) -> bytes:
     """JSON whose base64url holds neither - nor _: Microsoft's C++ client decodes with the standard alphabet."""
     text = json.dumps(document, separators=(",", ":"), sort_keys=True)
@@ -136,13 +141,12 @@ def guest_claims(request: GuestRequest, key: Public, secure_boot: bool | None) -
     }
 
 
-def snp_claims(snp: Snp, runtime: dict[str, t.Any], compliant: bool) -> dict[str, t.Any]:
+def snp_claims(snp: Snp, compliant: bool) -> dict[str, t.Any]:
     """The claims of the SNP report; nested for guest tokens, at top level for platform tokens."""
     raw, s = snp.raw, "x-ms-sevsnpvm-"
     return {
         "x-ms-attestation-type": "sevsnpvm",
         "x-ms-compliance-status": COMPLIANT if compliant else NOT_COMPLIANT,
-        "x-ms-runtime": runtime,
         f"{s}authorkeydigest": raw[0x110:0x140].hex(),
         f"{s}bootloader-svn": snp.svn["bootloader"],
         f"{s}familyId": raw[0x10:0x20].hex(),
@@ -163,14 +167,19 @@ def snp_claims(snp: Snp, runtime: dict[str, t.Any], compliant: bool) -> dict[str
     }
 
 
-def seal(token: str, key: Public, bad_tag: bool = False) -> str:
-    """The envelope of a guest token: AES-256-GCM, its key by RSAES to the ephemeral key."""
-    aes, iv = os.urandom(32), os.urandom(12)
-    sealed = AESGCM(aes).encrypt(iv, token.encode(), b"Transport Key")
+SEAL_FAULTS = frozenset({"bad_tag", "wrong_aad", "short_iv", "foreign_envelope"})
+
+
+def seal(token: str, key: Public, fault: str = "") -> str:
+    """The envelope of a guest token: AES-256-GCM, its key by RSAES to the ephemeral key; or one spoilt by a fault."""
+    aes, iv = os.urandom(32), os.urandom(8 if fault == "short_iv" else 12)
+    additional = b"Another Key" if fault == "wrong_aad" else b"Transport Key"
+    sealed = AESGCM(aes).encrypt(iv, token.encode(), additional)
     tag = bytearray(sealed[-16:])
-    if bad_tag:
+    if fault == "bad_tag":
         tag[0] ^= 1
-    inner = key.key.encrypt(aes, padding.PKCS1v15())
+    recipient = SigningKey("another VM").private.public_key() if fault == "foreign_envelope" else key.key
+    inner = recipient.encrypt(aes, padding.PKCS1v15())
 
     def std(data: bytes) -> str:
         return base64.b64encode(data).decode()

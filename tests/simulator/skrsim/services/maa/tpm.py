@@ -69,7 +69,7 @@ def public(data: bytes, check: str, name: str) -> Public:
     if symmetric != 0x0010:
         cursor.take(4)
     scheme: tuple[int, ...] = (cursor.number(2),)
-    if scheme[0] != 0x0010:
+    if scheme[0] not in (0x0010, 0x0015):  # no scheme, and RSAES: without a hash
         scheme += (cursor.number(2),)
     bits, exponent = cursor.number(2), cursor.number(4)
     return Public(
@@ -105,14 +105,14 @@ def signed(key: rsa.RSAPublicKey, data: bytes, signature: bytes, check: str, nam
         raise invalid(check, f"The signature of {name} does not verify under the AIK.") from None
 
 
-def check(request: GuestRequest, root: x509.Certificate, now: float) -> tuple[Public, Public]:
-    """Checks 2 to 7; returns the attestation key and the ephemeral key."""
+def check(request: GuestRequest, root: x509.Certificate, now: float) -> tuple[Public, Public, x509.Certificate]:
+    """Checks 2 to 7; returns the attestation key, the ephemeral key and the attestation key's certificate."""
     # 2
     ak = public(request.ak_public, "2.ak_public", "AikPub")
     if ak.bits != 2048 or ak.attributes & AK_SET != AK_SET or ak.attributes & AK_CLEAR or ak.scheme != (0x0014, 0x000B):
         raise invalid("2.ak_attributes", "AikPub is not a restricted RSASSA-SHA256 signing key of 2048 bits.")
     # 3
-    _certificate(request.ak_certificate, ak, root, now)
+    certificate = _certificate(request.ak_certificate, ak, root, now)
     # 4
     quote = attest(request.quote, 0x8018, "4.quote", "PcrQuote")
     bits = sum(1 << pcr for pcr in request.pcr_set)
@@ -144,10 +144,10 @@ def check(request: GuestRequest, root: x509.Certificate, now: float) -> tuple[Pu
         raise invalid("7.key_attributes", "EncKeyPub does not have the required attributes.")
     if key.policy != policy:
         raise invalid("7.key_policy", "EncKeyPub is not bound to the quoted PCRs.")
-    return ak, key
+    return ak, key, certificate
 
 
-def _certificate(content: bytes, ak: Public, root: x509.Certificate, now: float) -> None:
+def _certificate(content: bytes, ak: Public, root: x509.Certificate, now: float) -> x509.Certificate:
     if content[:2] != b"\x30\x82":
         raise invalid("3.ak_certificate", "AikCert is no certificate.")
     size = 4 + int.from_bytes(content[2:4], "big")
@@ -164,3 +164,4 @@ def _certificate(content: bytes, ak: Public, root: x509.Certificate, now: float)
         raise invalid("3.ak_certificate_chain", "AikCert does not chain to a known vTPM authority.") from None
     if not isinstance(key, rsa.RSAPublicKey) or key.public_numbers().n != ak.modulus:
         raise invalid("3.ak_certificate_key", "AikCert is not for AikPub.")
+    return certificate
