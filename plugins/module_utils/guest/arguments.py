@@ -10,6 +10,7 @@ Nothing here needs a library at import, so that a module can say which one its i
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 import typing as t
 
@@ -17,7 +18,7 @@ from ..policy.failure import SkrFailure
 
 if t.TYPE_CHECKING:
     from .attest import Guest
-    from .imds import Identity
+    from .sign_in import Source
 
 
 def require_libraries() -> None:
@@ -50,16 +51,31 @@ def guest_argument_spec() -> t.Dict[str, t.Any]:
 
 
 def identity_argument_spec() -> t.Dict[str, t.Any]:
-    """Options that choose among several identities of the VM; mutually exclusive."""
+    """Options that choose among several identities of the VM, or an application to sign in as."""
     return {
+        "identity_source": {
+            "type": "str",
+            "choices": ["managed", "service_principal", "workload_identity"],
+            "default": "managed",
+        },
         "identity_client_id": {"type": "str"},
         "identity_object_id": {"type": "str"},
         "identity_resource_id": {"type": "str"},
         "known_client_ids": {"type": "list", "elements": "str", "default": []},
+        "tenant": {"type": "str"},
+        "client_id": {"type": "str"},
+        # Names of files are no secrets; what is in them never becomes an option.
+        "client_secret_file": {"type": "path", "no_log": False},
+        "client_certificate_file": {"type": "path"},
+        "federated_token_file": {"type": "path", "no_log": False},
+        "authority_host": {"type": "str"},
     }
 
 
-IDENTITY_EXCLUSIVE = [["identity_client_id", "identity_object_id", "identity_resource_id"]]
+IDENTITY_EXCLUSIVE = [
+    ["identity_client_id", "identity_object_id", "identity_resource_id"],
+    ["client_secret_file", "client_certificate_file", "federated_token_file"],
+]
 
 
 def guest(options: t.Mapping[str, t.Any]) -> Guest:
@@ -69,12 +85,15 @@ def guest(options: t.Mapping[str, t.Any]) -> Guest:
     return Guest(**{name: options[name] for name in guest_argument_spec()})
 
 
-def identity(options: t.Mapping[str, t.Any]) -> Identity:
+def identity(options: t.Mapping[str, t.Any]) -> Source:
+    """Who asks for the access token. Raises SkrFailure ``invalid_input``."""
+    from . import sign_in
     from .imds import Identity
 
-    return Identity(
+    managed = Identity(
         options["identity_client_id"],
         options["identity_object_id"],
         options["identity_resource_id"],
         tuple(options["known_client_ids"]),
     )
+    return sign_in.choose(options, os.environ, managed)

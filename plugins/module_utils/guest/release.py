@@ -8,7 +8,7 @@ The steps, in order; each is a room of its own:
 
 1. Check every option and the destination, before anybody is asked.
 2. Attest this VM.
-3. Get an access token from the metadata service.
+3. Get an access token from the metadata service, or by signing in.
 4. Pre-flight: evaluate the release policy, given or live, over the token's claims.
 5. Ask the vault; wait while a new grant takes effect, if the caller wants to.
 6. Verify the signed answer and its binding to this request.
@@ -26,7 +26,7 @@ import typing as t
 
 from ..policy import model
 from ..policy.failure import SkrFailure
-from . import attest, deliver, jws, keyvault, preflight, unwrap
+from . import attest, deliver, jws, keyvault, preflight, sign_in, unwrap
 from .akcert import iso
 from .evidence import b64u
 from .http import ca_bundle
@@ -45,7 +45,7 @@ class Wanted:
     wrap_algorithm: str = "RSA_AES_KEY_WRAP_256"
     release_policy: t.Optional[t.Dict[str, t.Any]] = None
     preflight: str = "required"
-    identity: Identity = Identity()
+    identity: sign_in.Source = Identity()
     client_payload: t.Optional[t.Dict[str, str]] = None
     wait_for_grant: float = 0.0
     outside_validity: str = "refuse"
@@ -65,7 +65,7 @@ def release(guest: attest.Guest, wanted: Wanted, check_mode: bool = False) -> t.
         if policy is not None and wanted.preflight != "off":
             known.check(attestation.claims, attestation.authority, wanted.preflight)
         # 3
-        access_token = job.imds.token(key.audience, wanted.identity)
+        access_token = sign_in.token(wanted.identity, key.audience, job.imds, job.http)
         # 4
         if policy is None and wanted.preflight != "off":
             known.read(job.http, key, access_token)
@@ -145,7 +145,9 @@ class _Exchange:
                     continue
                 if error.reason == "vault_token_rejected" and not renewed:
                     renewed = True
-                    self.access_token = self.job.imds.token(self.key.audience, self.wanted.identity)
+                    self.access_token = sign_in.token(
+                        self.wanted.identity, self.key.audience, self.job.imds, self.job.http
+                    )
                     continue
                 raise self._explained(error) from error
             return answer
