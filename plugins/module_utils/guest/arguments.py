@@ -18,6 +18,7 @@ from ..policy.failure import SkrFailure
 
 if t.TYPE_CHECKING:
     from .attest import Guest
+    from .doctor.patient import Wanted
     from .sign_in import Source
 
 
@@ -72,6 +73,21 @@ def identity_argument_spec() -> t.Dict[str, t.Any]:
     }
 
 
+def doctor_argument_spec() -> t.Dict[str, t.Any]:
+    """Options of the doctor, as module and as command: a release's, none of which is required."""
+    return {
+        **guest_argument_spec(),
+        **identity_argument_spec(),
+        "attestation_url": {"type": "str"},
+        "tpm_timeout": {"type": "float", "default": 5.0},
+        "vault_uri": {"type": "str"},
+        "hsm_uri": {"type": "str"},
+        "key_name": {"type": "str", "no_log": False},
+        "key_version": {"type": "str", "no_log": False},
+        "dest": {"type": "path"},
+    }
+
+
 IDENTITY_EXCLUSIVE = [
     ["identity_client_id", "identity_object_id", "identity_resource_id"],
     ["client_secret_file", "client_certificate_file", "federated_token_file"],
@@ -97,3 +113,14 @@ def identity(options: t.Mapping[str, t.Any]) -> Source:
         tuple(options["known_client_ids"]),
     )
     return sign_in.choose(options, os.environ, managed)
+
+
+def patient(options: t.Mapping[str, t.Any]) -> Wanted:
+    """What the doctor is to examine. An identity that cannot be used is one of its findings."""
+    from .attest import Guest
+    from .doctor.patient import Wanted
+
+    names = [name for name in guest_argument_spec() if name != "attestation_url"]
+    made = Guest(options["attestation_url"] or "", **{name: options[name] for name in names})
+    targets = ("vault_uri", "hsm_uri", "key_name", "key_version", "dest")
+    return Wanted(made, lambda: identity(options), **{name: options[name] for name in targets})

@@ -180,7 +180,7 @@ class Http:
                 timeout=self._timeout,
                 allow_redirects=False,
                 verify=self._bundle or True,
-                proxies=self._proxies(url),
+                proxies=self.proxies(url),
                 stream=True,
             ) as response:
                 body = _bounded(response)
@@ -220,7 +220,8 @@ class Http:
             "tls_untrusted", f"The certificate of {what} at {host} does not verify against {self._bundle}.", facts
         )
 
-    def _proxies(self, url: str) -> t.Dict[str, str]:
+    def proxies(self, url: str) -> t.Dict[str, str]:
+        """The proxies for this address, by scheme; empty for none."""
         if self._local:
             return {}
         if self._proxy:

@@ -276,6 +276,11 @@ REASONS: t.Dict[str, Reason] = {
     "tee_unsupported": Reason(
         "This kind of hardware report is not supported yet.", "See the README for the supported TEEs."
     ),
+    # --- the doctor
+    "doctor_findings": Reason(
+        "The doctor found what fail_on does not accept.",
+        "Read the findings, worst first; each has its next step.",
+    ),
     # --- metadata service
     "imds_unreachable": Reason(
         "The instance metadata service did not answer.",
