@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import time
 import typing as t
@@ -111,15 +112,22 @@ def _vault(wanted: Wanted, key: Key, _url: t.Optional[str], _http: t.Optional[Ht
 
 def _sign_in(wanted: Wanted, key: Key, _url: t.Optional[str], _http: t.Optional[Http], notes: Notes) -> t.List[Finding]:
     """A managed identity never signs in itself, but an application does, and the cloud's own tools do."""
-    url = wanted.cloud().login
+    url, needed = wanted.cloud().login, False
     try:
         source = wanted.identity()
         if isinstance(source, sign_in.Application):
             parts = urlsplit(sign_in.endpoint(source, key.audience if key else wanted.cloud().vault_audience))
-            url = f"{parts.scheme}://{parts.netloc}"
+            url, needed = f"{parts.scheme}://{parts.netloc}", True
     except SkrFailure:
         pass  # the check of the identity tells
-    return _reach(wanted, Place("the sign-in service", url), notes)
+    made = _reach(wanted, Place("the sign-in service", url), notes)
+    if needed:
+        return made
+    unneeded = "Nothing: a managed identity gets its token from the metadata service."
+    return [
+        dataclasses.replace(one, severity="info", next_step=unneeded) if one.severity == "failed" else one
+        for one in made
+    ]
 
 
 # --- what needs a token

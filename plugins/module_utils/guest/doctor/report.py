@@ -40,8 +40,10 @@ def text(result: t.Mapping[str, t.Any], colours: bool = False, width: int = 110)
 
 def summary(result: t.Mapping[str, t.Any]) -> str:
     """How many findings there are of each severity, in a line."""
-    names = {"failed": "failed", "warning": "warnings", "info": "notes", "ok": "ok", "skipped": "skipped"}
-    return ", ".join(f"{result['counts'][name]} {names[name]}" for name in findings.SEVERITIES)
+    numbers = result["counts"]
+    names = {"failed": "failed", "warning": "warning", "info": "note", "ok": "ok", "skipped": "skipped"}
+    plural = {name: "s" if name in ("warning", "info") and numbers[name] != 1 else "" for name in names}
+    return ", ".join(f"{numbers[name]} {names[name]}{plural[name]}" for name in findings.SEVERITIES)
 
 
 def _wrapped(words: str, width: int) -> t.List[str]:
