@@ -168,7 +168,7 @@ class Finding:
         }
 
 
-def ok(check: str, found: str, subject: str = "", **facts: t.Any) -> Finding:
+def ok(check: str, found: str, subject: str = "", /, **facts: t.Any) -> Finding:
     return Finding(check, "ok", "ok", found, subject, "", facts)
 
 
@@ -176,7 +176,7 @@ def skipped(check: str, why: str, subject: str = "") -> Finding:
     return Finding(check, "skipped", "skipped", why, subject)
 
 
-def found(severity: str, check: str, code: str, text: str, subject: str = "", **facts: t.Any) -> Finding:
+def found(severity: str, check: str, code: str, text: str, subject: str = "", /, **facts: t.Any) -> Finding:
     """A finding with its code's next step."""
     step = CODES[code][1] if code in CODES else REASONS[code].next_step
     return Finding(check, severity, code, text, subject, step, facts)

@@ -258,7 +258,7 @@ def _issuer(peer: t.Any) -> str:
     return str(named.get("commonName") or named.get("organizationName") or "an unnamed authority")
 
 
-def _failed(code: str, place: Place, text: str, **facts: t.Any) -> Finding:
+def _failed(code: str, place: Place, text: str, /, **facts: t.Any) -> Finding:
     return findings.found("failed", "connection", code, text, place.host, **facts)
 
 

@@ -167,7 +167,22 @@ def guarded(check: str, function: t.Callable[[], t.Iterable[Finding]], subject: 
         package = (error.name or "unknown").partition(".")[0]
         return [findings.skipped(check, f"The Python package {package} is missing.", subject)]
     except Exception as error:  # one check's defect must not hide what the others found; its text may quote anything
-        return [findings.found("failed", check, "internal_error", f"Unforeseen {type(error).__name__}.", subject)]
+        return [
+            findings.found(
+                "failed", check, "internal_error", f"Unforeseen {type(error).__name__} at {_place(error)}.", subject
+            )
+        ]
+
+
+def _place(error: BaseException) -> str:
+    """The innermost place of our own code that the error came from."""
+    place, trace = "unknown", error.__traceback__
+    while trace is not None:
+        name = str(trace.tb_frame.f_globals.get("__name__", ""))
+        if ".guest." in name:
+            place = f"{name.rpartition('.guest.')[2]}:{trace.tb_lineno}"
+        trace = trace.tb_next
+    return place
 
 
 def parallel(*functions: t.Callable[[], t.List[Finding]]) -> t.List[Finding]:
