@@ -32,7 +32,8 @@ def text(result: t.Mapping[str, t.Any], colours: bool = False, width: int = 110)
         lines.append(f"{mark}  {row['title'].ljust(second)}  {wrapped[0]}")
         lines += [f"{indent}{line}" for line in wrapped[1:]]
         if severity in ("failed", "warning"):
-            lines.append(f"{indent}[{row['code']}] wanted: {row['wanted']}")
+            told = _wrapped(f"[{row['code']}] wanted: {row['wanted']}", width - len(indent))
+            lines += [f"{indent}{line}" for line in told]
         if row["next_step"]:
             lines += [f"{indent}{line}" for line in _wrapped(f"next: {row['next_step']}", width - len(indent))]
     return "\n".join(lines)
