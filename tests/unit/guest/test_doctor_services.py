@@ -88,9 +88,15 @@ def test_no_metadata_service() -> None:
 
 
 def test_a_certificate_service_that_fails() -> None:
-    found, _notes, site = instance(answer(COMPUTE), answer({}, 503))
-    assert told(found) == [("metadata", "ok", "ok"), ("certificate_chain", "failed", "thim_error")]
-    assert len(site.asked) == 2  # no patience
+    found, notes, site = instance(answer(COMPUTE), answer({}, 503))
+    assert told(found) == [("metadata", "ok", "ok")] and len(site.asked) == 2  # no patience
+    late = guarded("certificate_chain", lambda: metadata.chain(wanted(), notes))
+    assert told(late) == [("certificate_chain", "failed", "thim_error")]
+    notes.no_report = True  # then there is nothing that it could be missing for
+    assert told(metadata.chain(wanted(), notes)) == [("certificate_chain", "skipped", "skipped")]
+    runtime = silicon_fakes.runtime_data(silicon_fakes.modulus_of(silicon_fakes.rsa_key("ak")))
+    notes.report = hcl.parse(silicon_fakes.hcl_blob(bytes(1184), runtime, report_type=4))
+    assert "of type tdx" in alone(metadata.chain(wanted(), notes)).found
 
 
 def test_chain_and_report(tmp_path: Path) -> None:

@@ -24,8 +24,8 @@ def examine(wanted: Wanted, notes: Notes) -> t.List[Finding]:
     made = guarded("metadata", lambda: bounded(lambda: [_instance(wanted, notes)], reason="imds_unreachable"))
     if not notes.metadata_answers:
         return [*made, findings.skipped("certificate_chain", "The metadata service does not answer.")]
-    chain = functools.partial(bounded, functools.partial(_fetch, wanted, notes), reason="thim_error")
-    return made + guarded("certificate_chain", chain)
+    fetch = functools.partial(bounded, functools.partial(_fetch, wanted, notes), reason="thim_error")
+    return made + guarded("certificate_chain", fetch)
 
 
 def service(wanted: Wanted, notes: Notes) -> imds.Imds:
@@ -67,13 +67,22 @@ def _instance(wanted: Wanted, notes: Notes) -> Finding:
 
 
 def _fetch(wanted: Wanted, notes: Notes) -> t.List[Finding]:
-    """The chain is only fetched here; whether it is this VM's report's is seen when both are there."""
-    notes.chain_pem = service(wanted, notes).vcek_chain()
+    """The chain is only fetched here; whether this VM needs it, and it is the report's, is seen when both are there."""
+    try:
+        notes.chain_pem = service(wanted, notes).vcek_chain()
+    except SkrFailure as failure:
+        notes.no_chain = failure
     return []
 
 
 def chain(wanted: Wanted, notes: Notes) -> t.List[Finding]:
-    """Whether the chain that was fetched verifies the hardware report."""
+    """Whether the chain that was fetched verifies the hardware report; only SNP has one."""
+    kind = notes.report.tee if notes.report else "none" if notes.no_report else ""
+    if notes.metadata_answers and kind not in ("", "snp"):
+        what = "a VM without an HCL report" if kind == "none" else f"a VM of type {kind}"
+        return [findings.skipped("certificate_chain", f"There is none for {what}.")]
+    if notes.no_chain:
+        raise notes.no_chain
     if not notes.chain_pem:
         return []
     need_cryptography()
@@ -123,7 +132,9 @@ class Tokens:
         source = self._source
         if source is None:
             raise SkrFailure("identity_not_found", "No identity was chosen.")
-        return bounded(lambda: self._get(source, audience), reason="imds_unreachable")
+        managed = isinstance(source, imds.Identity)
+        reason = "imds_unreachable" if managed else "network_unreachable"
+        return bounded(lambda: self._get(source, audience), reason=reason)
 
     def _get(self, source: sign_in.Source, audience: str) -> str:
         service_ = service(self._wanted, self._notes)

@@ -64,9 +64,11 @@ class Notes:
     """What one check learnt and another needs. Threads only ever set members of their own."""
 
     report: t.Optional[hcl.HclReport] = None
+    no_report: bool = False  # the TPM was asked and has none
     modulus: int = 0  # of the attestation key
     pcrs: t.Optional[t.List[bytes]] = None
     chain_pem: str = ""
+    no_chain: t.Optional[SkrFailure] = None  # why it could not be fetched
     compute: t.Dict[str, t.Any] = dataclasses.field(default_factory=dict)  # of the metadata service
     metadata_answers: bool = False
     tenant: str = ""  # of the vault, as its challenge tells

@@ -124,6 +124,7 @@ def _holders(device: str) -> t.List[str]:
 
 def _vm_type(tpm: Tpm, size: t.Optional[int], notes: Notes) -> t.Iterator[Finding]:
     if size is None:
+        notes.no_report = True
         key = tpm.read_public(templates.AK_HANDLE)
         index = tpm.nv_read_public(templates.NV_AK_CERT)
         if key is not None and index is not None and not index.attributes & PLATFORM_CREATED:
