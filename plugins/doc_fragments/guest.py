@@ -88,6 +88,50 @@ requirements:
 
     IDENTITY = r"""
 options:
+  identity_source:
+    description:
+      - Who asks for the access token. V(managed) is a managed identity of this VM.
+      - V(service_principal) is an application with a secret or a certificate, V(workload_identity) one that trusts another issuer's token.
+        Either may be at home in another tenant than the vault.
+    type: str
+    choices: [managed, service_principal, workload_identity]
+    default: managed
+    version_added: 0.2.0
+  tenant:
+    description:
+      - The tenant of the vault, by id or domain name, where O(identity_source) is not V(managed).
+      - By default E(AZURE_TENANT_ID) or E(AZURE_TENANT).
+    type: str
+    version_added: 0.2.0
+  client_id:
+    description:
+      - Id of the application, where O(identity_source) is not V(managed). By default E(AZURE_CLIENT_ID).
+      - A managed identity is named with O(identity_client_id).
+    type: str
+    version_added: 0.2.0
+  client_secret_file:
+    description:
+      - File on this VM with the application's secret, and nothing else. Rights for others are refused.
+      - Without it and O(client_certificate_file) the secret is that in the environment variable E(AZURE_CLIENT_SECRET) or E(AZURE_SECRET).
+    type: path
+    version_added: 0.2.0
+  client_certificate_file:
+    description:
+      - PEM file on this VM with the application's certificate and its RSA private key, not encrypted. Rights for others are refused.
+      - By default E(AZURE_CLIENT_CERTIFICATE_PATH).
+    type: path
+    version_added: 0.2.0
+  federated_token_file:
+    description:
+      - File on this VM with a token of the issuer that the application trusts. It is read anew each time.
+      - By default E(AZURE_FEDERATED_TOKEN_FILE).
+    type: path
+    version_added: 0.2.0
+  authority_host:
+    description:
+      - The sign-in host, such as V(https://login.microsoftonline.us). By default E(AZURE_AUTHORITY_HOST), then that of the vault's cloud.
+    type: str
+    version_added: 0.2.0
   identity_client_id:
     description:
       - Client id of the managed identity to use, where the VM has several.

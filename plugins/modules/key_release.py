@@ -110,6 +110,17 @@ EXAMPLES = r"""
     attestation_url: https://sharedweu.weu.attest.azure.net
     deliver_to: command
     command: [/usr/local/sbin/load-ca-key, --from-stdin]
+
+- name: As an application of the vault's tenant, proved by a certificate that lies on the VM
+  confidential.azure_skr.key_release:
+    vault_uri: https://kv-web-prod.vault.azure.net
+    key_name: tls-key
+    attestation_url: https://sharedweu.weu.attest.azure.net
+    identity_source: service_principal
+    tenant: contoso.onmicrosoft.com
+    client_id: 0f3b1a52-6c1c-4d8b-9b6e-0a1b2c3d4e5f
+    client_certificate_file: /etc/web/application.pem
+    dest: /run/web/tls.pem
 """
 
 RETURN = r"""

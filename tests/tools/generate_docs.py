@@ -16,6 +16,7 @@ import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / ".collections"))
+from ansible_collections.confidential.azure_skr.plugins.module_utils.guest.doctor import findings  # noqa: E402
 from ansible_collections.confidential.azure_skr.plugins.module_utils.policy import lint, messages  # noqa: E402
 from ansible_collections.confidential.azure_skr.plugins.module_utils.policy.reasons import REASONS  # noqa: E402
 
@@ -72,6 +73,16 @@ def reason_codes() -> str:
     lines += ["", "## Findings of the policy lint", ""]
     lines += ["| Code | Meaning |", "|---|---|"]
     lines += [f"| `{code}` | {meaning} |" for code, meaning in sorted(lint.CODES.items())]
+    lines += ["", "## Findings of the doctor", ""]
+    lines += [
+        "A finding of `guest_doctor` has a code of the first table above, or one of these.",
+        "",
+        "| Code | Meaning | Next step |",
+        "|---|---|---|",
+    ]
+    lines += [f"| `{code}` | {meaning} | {step or '-'} |" for code, (meaning, step) in findings.CODES.items()]
+    lines += ["", "| Check | Looks at | Wants |", "|---|---|---|"]
+    lines += [f"| `{name}` | {check.title} | {check.wanted} |" for name, check in findings.CHECKS.items()]
     return "\n".join(lines) + "\n"
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 import re
 import typing as t
 
+from ..policy import entra
 from ..policy.failure import SkrFailure
 
 _MFA = (
@@ -26,22 +27,24 @@ _FEDERATION = (
     "a new one needs up to some minutes."
 )
 _USER = "Check ad_user and password, or use a service principal."
+_STEPS = {
+    "secret": _SECRET,
+    "secret_expired": _SECRET,
+    "certificate": _CERTIFICATE,
+    "federation": _FEDERATION,
+    "application": "Check client_id and tenant: this tenant has no such application.",
+    "foreign_assertion": "The token in federated_token_file or the certificate was made for another client_id.",
+    "assertion_time": "The token in federated_token_file has expired, or this machine's clock is wrong.",
+    "tenant": "Check tenant, and cloud_environment: this cloud has no such tenant.",
+    "audience": "Check cloud_environment: the tenant does not know this cloud's service.",
+    "blocked": "A Conditional Access policy of the tenant blocks this sign-in: ask who keeps it.",
+}
 NEXT_STEPS: t.Dict[str, str] = {
+    **{code: _STEPS[kind] for code, kind in entra.KINDS.items()},
     **dict.fromkeys(("50072", "50074", "50076", "50079", "50158"), _MFA),
-    **dict.fromkeys(
-        ("53003", "530003"), "A Conditional Access policy of the tenant blocks this sign-in: ask who keeps it."
-    ),
-    **dict.fromkeys(("7000215", "7000222"), _SECRET),
-    **dict.fromkeys(("700027", "50012", "700030"), _CERTIFICATE),
-    **dict.fromkeys(("70021", "700211", "700212", "700213", "700214", "50013"), _FEDERATION),
     **dict.fromkeys(("50034", "50053", "50055", "50056", "50057", "50126"), _USER),
-    "700016": "Check client_id and tenant: this tenant has no such application.",
-    "700021": "The token in federated_token_file or the certificate was made for another client_id.",
-    "700024": "The token in federated_token_file has expired, or this machine's clock is wrong.",
     "7000218": "This application takes no user name and password without a secret; leave client_id out, or give its secret.",
     "65001": "Somebody with the right to do so must consent to this application for the user.",
-    "90002": "Check tenant, and cloud_environment: this cloud has no such tenant.",
-    "500011": "Check cloud_environment: the tenant does not know this cloud's service.",
 }
 # What the library says before it asks Entra: words in its text -> what that means, and the next step.
 _LIBRARY = {
@@ -62,7 +65,6 @@ _LIBRARY = {
         "Install the Azure CLI, or choose another auth_source.",
     ),
 }
-_CODE = re.compile(r"(AADSTS|MSIS)(\d+)[^\n\r]*")  # Entra ID's codes, and those of AD FS
 # Managed identity: what azure-identity raises, and what the metadata service answers.
 _NO_IMDS = "no response from the IMDS endpoint"
 _IMDS_ANSWER = re.compile(r"Token request error: ([^\n\r]+)")
@@ -76,14 +78,13 @@ def failure(what: str, error: BaseException) -> SkrFailure:
         return SkrFailure(
             "tls_untrusted", "The certificate of the sign-in service does not verify against the CA bundle in use."
         )
-    found = _CODE.search(text)
-    if found:
-        # The first sentence: what follows are ids and links. Entra's own words name no secret.
-        detail = re.split(r"\.(?:\s|$)|\sTrace ID", found.group(0), maxsplit=1)[0].strip().rstrip(".")[:300]
-        facts = {"detail": detail, "code": found.group(1) + found.group(2)}
-        message = f"The sign-in for {what} failed: {detail}."
-        step = NEXT_STEPS.get(found.group(2)) if found.group(1) == "AADSTS" else None
-        return SkrFailure("authentication_failed", message, facts, next_step=step)
+    said = entra.read(text)
+    if said is not None:  # Entra's own words name no secret
+        step = NEXT_STEPS.get(said.code[len("AADSTS") :]) if said.code.startswith("AADSTS") else None
+        facts = {"detail": said.detail, "code": said.code}
+        return SkrFailure(
+            "authentication_failed", f"The sign-in for {what} failed: {said.detail}.", facts, next_step=step
+        )
     if "Identity not found" in everything or "No identity has been assigned" in everything:
         return SkrFailure("identity_not_found", f"The sign-in for {what} failed: this machine has no such identity.")
     if "Multiple user assigned identities" in everything:

@@ -10,6 +10,7 @@ Nothing here needs a library at import, so that a module can say which one its i
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 import typing as t
 
@@ -17,8 +18,9 @@ from ..policy.failure import SkrFailure
 
 if t.TYPE_CHECKING:
     from .attest import Guest
-    from .imds import Identity
+    from .doctor.patient import Wanted as Patient
     from .release import Wanted
+    from .sign_in import Source
 
 
 CRYPTOGRAPHY = "cryptography.hazmat.primitives"
@@ -57,12 +59,24 @@ def guest_argument_spec() -> t.Dict[str, t.Any]:
 
 
 def identity_argument_spec() -> t.Dict[str, t.Any]:
-    """Options that choose among several identities of the VM; mutually exclusive."""
+    """Options that choose among several identities of the VM, or an application to sign in as."""
     return {
+        "identity_source": {
+            "type": "str",
+            "choices": ["managed", "service_principal", "workload_identity"],
+            "default": "managed",
+        },
         "identity_client_id": {"type": "str"},
         "identity_object_id": {"type": "str"},
         "identity_resource_id": {"type": "str"},
         "known_client_ids": {"type": "list", "elements": "str", "default": []},
+        "tenant": {"type": "str"},
+        "client_id": {"type": "str"},
+        # Names of files are no secrets; what is in them never becomes an option.
+        "client_secret_file": {"type": "path", "no_log": False},
+        "client_certificate_file": {"type": "path"},
+        "federated_token_file": {"type": "path", "no_log": False},
+        "authority_host": {"type": "str"},
     }
 
 
@@ -140,7 +154,25 @@ def secret_argument_spec() -> t.Dict[str, t.Any]:
     }
 
 
-IDENTITY_EXCLUSIVE = [["identity_client_id", "identity_object_id", "identity_resource_id"]]
+def doctor_argument_spec() -> t.Dict[str, t.Any]:
+    """Options of the doctor, as module and as command: a release's, none of which is required."""
+    return {
+        **guest_argument_spec(),
+        **identity_argument_spec(),
+        "attestation_url": {"type": "str"},
+        "tpm_timeout": {"type": "float", "default": 5.0},
+        "vault_uri": {"type": "str"},
+        "hsm_uri": {"type": "str"},
+        "key_name": {"type": "str", "no_log": False},
+        "key_version": {"type": "str", "no_log": False},
+        "dest": {"type": "path"},
+    }
+
+
+IDENTITY_EXCLUSIVE = [
+    ["identity_client_id", "identity_object_id", "identity_resource_id"],
+    ["client_secret_file", "client_certificate_file", "federated_token_file"],
+]
 
 
 def guest(options: t.Mapping[str, t.Any]) -> Guest:
@@ -158,12 +190,26 @@ def wanted(options: t.Mapping[str, t.Any], **more: t.Any) -> Wanted:
     return Wanted(identity=identity(options), **{name: options[name] for name in release_argument_spec()}, **more)
 
 
-def identity(options: t.Mapping[str, t.Any]) -> Identity:
+def identity(options: t.Mapping[str, t.Any]) -> Source:
+    """Who asks for the access token. Raises SkrFailure ``invalid_input``."""
+    from . import sign_in
     from .imds import Identity
 
-    return Identity(
+    managed = Identity(
         options["identity_client_id"],
         options["identity_object_id"],
         options["identity_resource_id"],
         tuple(options["known_client_ids"]),
     )
+    return sign_in.choose(options, os.environ, managed)
+
+
+def patient(options: t.Mapping[str, t.Any]) -> Patient:
+    """What the doctor is to examine. An identity that cannot be used is one of its findings."""
+    from .attest import Guest
+    from .doctor.patient import Wanted
+
+    names = [name for name in guest_argument_spec() if name != "attestation_url"]
+    made = Guest(options["attestation_url"] or "", **{name: options[name] for name in names})
+    targets = ("vault_uri", "hsm_uri", "key_name", "key_version", "dest")
+    return Wanted(made, lambda: identity(options), **{name: options[name] for name in targets})

@@ -187,7 +187,7 @@ class Http:
                 timeout=self._timeout,
                 allow_redirects=False,
                 verify=True,  # against the bundle, which the session's adapter alone knows
-                proxies=self._proxies(url),
+                proxies=self.proxies(url),
                 stream=True,
             ) as response:
                 body = _bounded(response)
@@ -225,7 +225,7 @@ class Http:
         if self.lean:
             from . import lean
 
-            if lean.serves(self._proxies("https://vault.invalid")):
+            if lean.serves(self.proxies("https://vault.invalid")):
                 return lean.Session(ssl.create_default_context(cafile=self._bundle) if self._bundle else None)
         made = _session()
         if self._bundle:
@@ -246,13 +246,13 @@ class Http:
                     {**facts, "option": "ca_path"},
                 )
             return SkrFailure("network_unreachable", f"TLS with {what} at {host} failed ({facts['error']}).", facts)
-        why = str(getattr(cause, "verify_message", "")).rstrip(
-            "."
-        )  # OpenSSL's words, which name no more than the certificate's fault
+        # OpenSSL's words, which name no more than the certificate's fault.
+        why = str(getattr(cause, "verify_message", "")).rstrip(".")
         text = f"The certificate of {what} at {host} does not verify against {self._bundle}"
         return SkrFailure("tls_untrusted", f"{text}: {why}." if why else f"{text}.", facts)
 
-    def _proxies(self, url: str) -> t.Dict[str, str]:
+    def proxies(self, url: str) -> t.Dict[str, str]:
+        """The proxies for this address, by scheme; empty for none."""
         if self._local:
             return {}
         if self._proxy:

@@ -8,7 +8,7 @@ The steps, in order; each is a room of its own:
 
 1. Check every option and the destination, before anybody is asked.
 2. Attest this VM.
-3. Get an access token from the metadata service.
+3. Get an access token from the metadata service, or by signing in.
 4. Pre-flight: evaluate the release policy, given or live, over the token's claims.
 5. Ask the vault; wait while a new grant takes effect, if the caller wants to.
 6. Verify the signed answer and its binding to this request.
@@ -26,7 +26,7 @@ import typing as t
 
 from ..policy import model
 from ..policy.failure import SkrFailure
-from . import attest, deliver, jws, keyvault, preflight, unwrap
+from . import attest, deliver, jws, keyvault, preflight, sign_in, unwrap
 from . import material as forms
 from .ahead import Ahead
 from .akcert import iso
@@ -47,7 +47,7 @@ class Wanted:
     wrap_algorithm: str = "RSA_AES_KEY_WRAP_256"
     release_policy: t.Optional[t.Dict[str, t.Any]] = None
     preflight: str = "required"
-    identity: Identity = Identity()
+    identity: sign_in.Source = Identity()
     client_payload: t.Optional[t.Dict[str, str]] = None
     wait_for_grant: float = 0.0
     outside_validity: str = "refuse"
@@ -85,7 +85,7 @@ def perform(guest: attest.Guest, wanted: Wanted, prepare: t.Callable[[], HandOve
     with attest.session(guest) as job:
         # 3 begins here, and what every server needs: neither needs anything of 2, which waits for the TPM
         Ahead(job.http.ready)
-        token = Ahead(lambda: job.imds.token(key.audience, wanted.identity))
+        token = Ahead(lambda: sign_in.token(wanted.identity, key.audience, job.imds, job.http))
         # 2
         attestation = job.attest(wanted.client_payload)
         known = preflight.Known(policy, "given" if policy else None)
@@ -170,7 +170,9 @@ class _Exchange:
                     continue
                 if error.reason == "vault_token_rejected" and not renewed:
                     renewed = True
-                    self.access_token = self.job.imds.token(self.key.audience, self.wanted.identity)
+                    self.access_token = sign_in.token(
+                        self.wanted.identity, self.key.audience, self.job.imds, self.job.http
+                    )
                     continue
                 raise self._explained(error) from error
             return answer

@@ -278,6 +278,11 @@ REASONS: t.Dict[str, Reason] = {
     "tee_unsupported": Reason(
         "This kind of hardware report is not supported yet.", "See the README for the supported TEEs."
     ),
+    # --- the doctor
+    "doctor_findings": Reason(
+        "The doctor found what fail_on does not accept.",
+        "Read the findings, worst first; each has its next step.",
+    ),
     # --- metadata service
     "imds_unreachable": Reason(
         "The instance metadata service did not answer.",
@@ -293,6 +298,44 @@ REASONS: t.Dict[str, Reason] = {
         "Assign it with cvm_identity; a new identity needs up to some minutes.",
     ),
     "thim_error": Reason("The host's certificate service (THIM) did not give the VCEK chain.", "Run again later."),
+    # --- signing in as an application, on the VM
+    "client_secret_refused": Reason(
+        "Microsoft Entra ID does not know this secret of the application.",
+        "Check that the file holds the secret's value (not its id), and that the secret belongs to client_id.",
+    ),
+    "client_secret_expired": Reason(
+        "The application's secret has expired.",
+        "Make a new secret for the application and put its value into the file.",
+    ),
+    "client_certificate_refused": Reason(
+        "Microsoft Entra ID does not accept the certificate, or what was signed by its key.",
+        "Register the certificate in client_certificate_file with the application client_id, and check that it has not expired.",
+    ),
+    "federation_refused": Reason(
+        "The application trusts no such token as the one in federated_token_file.",
+        "Compare issuer, subject and audience of the token with the application's federated credentials; a new one needs up to "
+        "some minutes.",
+    ),
+    "assertion_time": Reason(
+        "What the application proves itself with is outside its time: the federated token has expired, or a clock is wrong.",
+        "Check that federated_token_file is renewed, and this VM's clock.",
+    ),
+    "application_unknown": Reason(
+        "The tenant has no such application.",
+        "Check client_id and tenant; an application of another tenant must first be admitted to this one.",
+    ),
+    "tenant_unknown": Reason(
+        "The cloud has no such tenant.",
+        "Check tenant, and authority_host where the cloud is not the public one.",
+    ),
+    "audience_unknown": Reason(
+        "The tenant does not know the service that the token is to be for.",
+        "Check the vault's address and authority_host: they may be of different clouds.",
+    ),
+    "sign_in_blocked": Reason(
+        "A Conditional Access policy of the tenant blocks this sign-in.",
+        "Ask who keeps the tenant's policies.",
+    ),
     # --- attestation
     "attestation_refused": Reason(
         "The attestation service does not accept this VM's evidence.",
