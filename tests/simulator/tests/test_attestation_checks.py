@@ -129,7 +129,7 @@ def test_an_unrestricted_attestation_key(bench: Bench, evidence: dict[str, t.Any
     raw[7] &= 0xFE  # clear "restricted": byte 2 of the attributes
     evidence["TpmInfo"]["AikPub"] = b64(bytes(raw))
     refused(bench, evidence, "2.ak_attributes")
-    evidence["TpmInfo"]["AikPub"] = b64(raw[:50])
+    evidence["TpmInfo"]["AikPub"] = b64(bytes(raw[:50]))
     refused(bench, evidence, "2.ak_public")
 
 

@@ -127,7 +127,8 @@ def test_the_host_quotes_its_own_report_alone(bench: Bench, td: Vm) -> None:
         answer = acc(bench, "td", {"report": b64u(sent)})
         assert answer.status == 400, name
         assert answer.audit["clause"] == "thim.td_report", name
-    for body in (b"", b"no json", {}, {"report": 7}, {"report": "%%%"}, []):
+    bodies: list[t.Any] = [b"", b"no json", {}, {"report": 7}, {"report": "%%%"}, []]
+    for body in bodies:
         answer = acc(bench, "td", body)
         assert (answer.status, answer.audit["clause"]) == (400, "thim.td_request"), body
     assert acc(bench, "td", {"report": b64u(report)}, "GET").status == 405

@@ -45,7 +45,7 @@ def chain(vm: Vm) -> list[x509.Certificate]:
 def extension(certificate: x509.Certificate, part: str) -> bytes | None:
     for one in certificate.extensions:
         if one.oid.dotted_string == f"{OID}.{part}":
-            return t.cast(bytes, one.value.value)  # type: ignore[attr-defined]
+            return t.cast(bytes, one.value.value)
     return None
 
 
