@@ -136,7 +136,7 @@ def test_a_mark_is_public_or_salted(name: str) -> None:
     [
         b"", b"{", b"{}", b"[]", b'{"kty":"RSA"}', b'{"kty":"RSA","n":"AA","e":5}', b'{"kty":"EC","crv":"P-257","x":"AA","y":"AA"}',
         b'{"kty":"EC","crv":"P-256","x":"AA","y":"AA"}', b'{"kty":"oct","k":"AA"}', b"{\xff", b"\x30\x03\x02\x01\x00", bytes(32),
-        b"-----BEGIN NOTHING-----\n", pkcs8(ed25519.Ed25519PrivateKey.generate()),
+        b"-----BEGIN NOTHING-----\n", pytest.param(pkcs8(ed25519.Ed25519PrivateKey.generate()), id="ed25519"),
     ],
 )  # fmt: skip
 def test_other_bytes_have_no_fingerprint(content: bytes) -> None:
