@@ -126,6 +126,15 @@ def test_later(bench: Bench, vm: Vm) -> None:
     bench.world.clock.advance(-60)
 
 
+def test_the_whole_index_as_the_cpp_client_sends_it(bench: Bench, vm: Vm) -> None:
+    """The zeros behind the certificate are taken, anything else there is not."""
+    old = certificate(vm)
+    padded = call(bench, "plain", "renew", parameters(bench, "plain"), body=form(old.ljust(4096, b"\0")))
+    check(bench, vm, padded.json()["AkCertPem"], old)
+    spoilt = call(bench, "plain", "renew", parameters(bench, "plain"), body=form(old + b"\1"))
+    assert (spoilt.status, spoilt.audit["clause"]) == (400, "thim.certificate")
+
+
 def test_on_a_confidential_vm(bench: Bench) -> None:
     """The service answers all the same; the guest cannot put the certificate where the paravisor has its own."""
     vm = bench.vms[1]

@@ -167,7 +167,7 @@ def decrypt(vm: Vm, key: int, cipher: bytes) -> int:
 @pytest.mark.parametrize("pcr", [0, 4, 7])
 def test_pcr_changes_between_policy_and_use(bench: Bench, vm: Vm, pcr: int) -> None:
     """0x128 from the TPM itself, then 0x99D; evidence collected anew is attested, for the log tells of the change."""
-    made = vm.run(wire.CREATE_PRIMARY, [NULL], wire.PASSWORD, vm._parameters)
+    made = vm.run(wire.CREATE_PRIMARY, [NULL], wire.PASSWORD, vm.template)
     key, length = struct.unpack_from(">I4xH", made)
     public = rsa.RSAPublicNumbers(65537, wire.rsa_modulus(made[10 : 10 + length])).public_key()
     cipher = public.encrypt(b"secret", padding.PKCS1v15())
@@ -275,10 +275,10 @@ def test_openers_of_an_earlier_boot(bench: Bench) -> None:
     """Closing one does not take away what others have made since."""
     vm = bench.vms[0]
     old = vm.tpm.relay.open()
-    make = wire.command(wire.CREATE_PRIMARY, [NULL], wire.PASSWORD, vm._parameters)
+    make = wire.command(wire.CREATE_PRIMARY, [NULL], wire.PASSWORD, vm.template)
     assert wire.code_of(vm.tpm.relay.transceive(old, make)) == 0
     vm.tpm.reboot()
-    made = vm.run(wire.CREATE_PRIMARY, [NULL], wire.PASSWORD, vm._parameters)
+    made = vm.run(wire.CREATE_PRIMARY, [NULL], wire.PASSWORD, vm.template)
     vm.tpm.relay.close(old)
     assert vm.run(wire.READ_PUBLIC, [struct.unpack_from(">I", made)[0]])
     vm.run(wire.FLUSH, [], b"", made[:4])

@@ -10,7 +10,7 @@ from ..tee import thim
 from ..vtpm import faults as tpm
 from ..vtpm import wire
 
-PARAVISOR = {"hcl_report": frozenset({"fail", "torn"}), "ak_certificate": frozenset({"fail"})}
+PARAVISOR = {"hcl_report": frozenset({"fail", "torn", "other_ak", "altered"}), "ak_certificate": frozenset({"fail"})}
 THIM = {"certification": thim.CHAIN_FAULTS, "td_quote": thim.QUOTE_FAULTS}
 # Services below HTTP, whose actions are all known here: operation -> actions.
 _TPM = {"open": tpm.AT_OPEN, **dict.fromkeys(wire.NAMES.values(), tpm.ACTIONS)}

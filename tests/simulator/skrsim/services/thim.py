@@ -104,7 +104,7 @@ class HostService:
         try:
             if found is None:
                 raise ValueError("the body is no percent-encoded PEM certificate")
-            modulus = platform.authority.modulus_of(base64.b64decode(found["body"]))
+            modulus = platform.authority.modulus_of(_trimmed(base64.b64decode(found["body"])))
         except ValueError as error:
             raise _refuse(400, "certificate", f"Bad request: {error}") from None
         if modulus != platform.attestation_keys.get(vm.name):
@@ -118,6 +118,12 @@ class HostService:
         if self._world.clock.now() < found.ready:
             raise _refuse(404, "not_ready", "Not found: the certificate has not been issued yet")
         return Response.of({"AkCertPem": found.pem, "CertQueryId": request.param("guid")})
+
+
+def _trimmed(der: bytes) -> bytes:
+    """A certificate without what follows it: the C++ client sends the whole NV index, which zeros fill up."""
+    length = 4 + int.from_bytes(der[2:4], "big") if der[:2] == b"\x30\x82" else len(der)
+    return der if der[length:].strip(b"\0") else der[:length]
 
 
 def _unbase64(text: t.Any) -> bytes:

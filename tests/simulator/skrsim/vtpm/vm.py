@@ -129,7 +129,13 @@ class VirtualTpm:
         return self._moduli[0]
 
     def _report(self, user_data: bytes) -> bytes:
-        return self._platform.hcl_report(self.vm, *self._moduli, user_data)
+        """A new report; a fault makes it one that names another key, or one whose runtime data are not what was hashed."""
+        fault = self._world.faults.fire("paravisor", "hcl_report", self.vm, {"other_ak", "altered"})
+        ak, ek = self._moduli
+        report = self._platform.hcl_report(self.vm, ek if fault and fault.action == "other_ak" else ak, ek, user_data)
+        if fault and fault.action == "altered":
+            report = report.replace(b'"tpm-enabled":true', b'"tpm-enabled":null')
+        return report
 
     def _run(self, code: int, handles: list[int], auth: bytes = b"", parameters: bytes = b"") -> bytes:
         return wire.payload(self._swtpm.transceive(wire.command(code, handles, auth, parameters)))

@@ -32,9 +32,9 @@ FAULTS = frozenset(
         "wrong_nonce",
         "foreign_key",
         "rotate_keys",
-        "bad_tag",
         "policy_denied",
         "plain_jwt",
+        *tokens.SEAL_FAULTS,
     }
 )
 
@@ -119,7 +119,7 @@ class MaaService:
         token = self._signed(claims, issuer, action)
         if action == "plain_jwt":
             return Response.of({"token": token})
-        return Response.of({"token": tokens.seal(token, key, action == "bad_tag")}, clause="maa.attested")
+        return Response.of({"token": tokens.seal(token, key, action)}, clause="maa.attested")
 
     def _policy(self, kind: str, issuer: str, claims: dict[str, t.Any]) -> None:
         """Check 15: the policy of a private provider lets these claims through. Its hash becomes a claim."""

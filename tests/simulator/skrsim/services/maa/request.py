@@ -54,7 +54,7 @@ class GuestRequest:
 
 def decode(body: t.Any) -> GuestRequest:
     """Check 1: every member present with the right type. Raises Refusal."""
-    outer = _object(body, "the request")
+    outer = _object(body, "The request")
     sealed = outer.get("AttestationInfo", outer.get("attestationInfo"))
     try:
         inner = _object(json.loads(unbase64(sealed, "AttestationInfo")), "AttestationInfo")
@@ -74,7 +74,7 @@ def decode(body: t.Any) -> GuestRequest:
         os_major=_version(inner, "OSVersionMajor"),
         os_minor=_version(inner, "OSVersionMinor"),
         log=unbase64(inner.get("TcgLogs", ""), "TcgLogs"),
-        payload=inner.get("ClientPayload", {}),
+        payload=_object(inner.get("ClientPayload", {}), "ClientPayload"),
         ak_certificate=unbase64(tpm.get("AikCert"), "AikCert"),
         ak_public=unbase64(tpm.get("AikPub"), "AikPub"),
         quote=unbase64(tpm.get("PcrQuote"), "PcrQuote"),

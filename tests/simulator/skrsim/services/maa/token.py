@@ -167,14 +167,19 @@ def snp_claims(snp: Snp, compliant: bool) -> dict[str, t.Any]:
     }
 
 
-def seal(token: str, key: Public, bad_tag: bool = False) -> str:
-    """The envelope of a guest token: AES-256-GCM, its key by RSAES to the ephemeral key."""
-    aes, iv = os.urandom(32), os.urandom(12)
-    sealed = AESGCM(aes).encrypt(iv, token.encode(), b"Transport Key")
+SEAL_FAULTS = frozenset({"bad_tag", "wrong_aad", "short_iv", "foreign_envelope"})
+
+
+def seal(token: str, key: Public, fault: str = "") -> str:
+    """The envelope of a guest token: AES-256-GCM, its key by RSAES to the ephemeral key; or one spoilt by a fault."""
+    aes, iv = os.urandom(32), os.urandom(8 if fault == "short_iv" else 12)
+    additional = b"Another Key" if fault == "wrong_aad" else b"Transport Key"
+    sealed = AESGCM(aes).encrypt(iv, token.encode(), additional)
     tag = bytearray(sealed[-16:])
-    if bad_tag:
+    if fault == "bad_tag":
         tag[0] ^= 1
-    inner = key.key.encrypt(aes, padding.PKCS1v15())
+    recipient = SigningKey("another VM").private.public_key() if fault == "foreign_envelope" else key.key
+    inner = recipient.encrypt(aes, padding.PKCS1v15())
 
     def std(data: bytes) -> str:
         return base64.b64encode(data).decode()

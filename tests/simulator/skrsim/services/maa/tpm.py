@@ -69,7 +69,7 @@ def public(data: bytes, check: str, name: str) -> Public:
     if symmetric != 0x0010:
         cursor.take(4)
     scheme: tuple[int, ...] = (cursor.number(2),)
-    if scheme[0] != 0x0010:
+    if scheme[0] not in (0x0010, 0x0015):  # no scheme, and RSAES: without a hash
         scheme += (cursor.number(2),)
     bits, exponent = cursor.number(2), cursor.number(4)
     return Public(
