@@ -30,8 +30,8 @@ bench:
 	@python tests/benchmarks/bench.py
 
 fuzz:
-	@tests/tools/environment.sh test
-	@python -m pytest tests/fuzz
+	@tests/tools/environment.sh fuzz
+	@python tests/fuzz/run.py
 
 agent:
 	@tests/tools/environment.sh lab

@@ -190,7 +190,8 @@ class Lab:
             options.setdefault(
                 "accepted_findings", {"satisfied_by_any_tenant": "Tests tell VMs apart by their grants."}
             )
-        given = {**self.azure(), **options, "_ansible_check_mode": check, "_ansible_diff": diff}
+        connection = self.azure() if name in CONTROL else {}
+        given = {**connection, **options, "_ansible_check_mode": check, "_ansible_diff": diff}
         with _within(given) as output, contextlib.suppress(SystemExit):
             importlib.import_module(f"{MODULES}.{name}").main()
         text = output.getvalue()

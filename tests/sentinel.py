@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 # A compact JWT: two base64url parts that begin with {" and a third part.
 TOKEN = re.compile(rb"eyJ[A-Za-z0-9_-]{16,}\.eyJ[A-Za-z0-9_-]{16,}\.[A-Za-z0-9_-]{16,}")
@@ -22,31 +22,26 @@ TOKEN = re.compile(rb"eyJ[A-Za-z0-9_-]{16,}\.eyJ[A-Za-z0-9_-]{16,}\.[A-Za-z0-9_-
 class Sentinel:
     """The forms in which a key could show: raw, hex, base64 of any alignment, PEM body, decimal."""
 
-    def __init__(self, key: rsa.RSAPrivateKey) -> None:
-        numbers = key.private_numbers()
+    def __init__(self, key: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey) -> None:
         self.needles: dict[str, bytes] = {}
-        for name, value in (
-            ("d", numbers.d),
-            ("p", numbers.p),
-            ("q", numbers.q),
-            ("dp", numbers.dmp1),
-            ("qi", numbers.iqmp),
-        ):
+        for name, value in _secrets(key).items():
             raw = value.to_bytes((value.bit_length() + 7) // 8, "big")[:48]
             self.needles[f"{name} raw"] = raw
             self.needles[f"{name} hex"] = raw.hex().encode()
             self.needles[f"{name} HEX"] = raw.hex().upper().encode()
             self.needles[f"{name} decimal"] = str(value).encode()[:60]
             for shift in range(3):  # base64 depends on where in the text the bytes begin
-                piece = base64.b64encode(raw[shift : shift + 45])[: 4 * ((45 - shift) // 3)]
+                part = raw[shift : shift + 45]
+                piece = base64.b64encode(part)[: 4 * (len(part) // 3)]
                 self.needles[f"{name} base64 {shift}"] = piece
                 self.needles[f"{name} base64url {shift}"] = piece.replace(b"+", b"-").replace(b"/", b"_")
             self.needles[f"{name} escaped"] = repr(raw)[2:-1].encode()
         forms = {"PKCS#8": serialization.PrivateFormat.PKCS8, "PKCS#1": serialization.PrivateFormat.TraditionalOpenSSL}
         for name, form in forms.items():
             pem = key.private_bytes(serialization.Encoding.PEM, form, serialization.NoEncryption())
-            # The first lines hold the modulus, which is public; the body behind it is the secret.
-            for number, line in enumerate(pem.splitlines()[8:-1]):
+            # The first lines of an RSA key hold the modulus, which is public, and the last ones of an EC key the point.
+            secret = pem.splitlines()[8:-1] if "p raw" in self.needles else pem.splitlines()[1:2]
+            for number, line in enumerate(secret):
                 self.needles[f"{name} line {number}"] = line
 
     def found_in(self, data: bytes, tokens: bool = True) -> list[str]:
@@ -67,6 +62,13 @@ class Sentinel:
             if found:
                 hits.append(f"{path}: {found}")
         return hits
+
+
+def _secrets(key: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey) -> dict[str, int]:
+    if isinstance(key, ec.EllipticCurvePrivateKey):
+        return {"d": key.private_numbers().private_value}
+    numbers = key.private_numbers()
+    return {"d": numbers.d, "p": numbers.p, "q": numbers.q, "dp": numbers.dmp1, "qi": numbers.iqmp}
 
 
 def _files(roots: list[Path]) -> Iterator[Path]:

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Sets up what the demo, the lab and the tests need: virtual environment, Python packages, and (as root on Debian or
-# Ubuntu) swtpm and openssh-server. Usage: environment.sh lab|test
+# Ubuntu) swtpm and openssh-server. Usage: environment.sh lab|test|fuzz
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 purpose=${1:-lab}

@@ -11,13 +11,14 @@ here, so that a library's strictness can never stop a release. Signatures are ch
 from __future__ import annotations
 
 import base64
-import binascii
 import calendar
 import time
 import typing as t
 
 SEQUENCE, SET, OID, INTEGER, OCTETS, BITS = 0x30, 0x31, 0x06, 0x02, 0x04, 0x03
 UTC_TIME, GENERALIZED_TIME = 0x17, 0x18
+_LARGEST = 1 << 16  # bytes of a certificate; real ones have some 2,000
+_OID_BITS = 130  # of one number; the largest in use are UUIDs
 
 
 class DerError(ValueError):
@@ -25,39 +26,38 @@ class DerError(ValueError):
 
 
 class Element(t.NamedTuple):
-    """One element: tag, content, the whole encoding, and what follows it."""
+    """One element: tag, content and the whole encoding."""
 
     tag: int
     content: bytes
     whole: bytes
-    rest: bytes
 
 
-def element(data: bytes) -> Element:
-    """The first element of ``data``. Raises DerError."""
-    if len(data) < 2:
+def element(data: bytes, at: int = 0) -> Element:
+    """The element that begins there. Raises DerError."""
+    if len(data) < at + 2:
         raise DerError("element cut short")
-    tag, first = data[0], data[1]
+    tag, first = data[at], data[at + 1]
     if tag & 0x1F == 0x1F:
         raise DerError("multi-byte tag")
-    start, size = 2, first
+    start, size = at + 2, first
     if first & 0x80:
         count = first & 0x7F
-        if not 1 <= count <= 4 or len(data) < 2 + count:
+        if not 1 <= count <= 4 or len(data) < start + count:
             raise DerError("bad length")
-        start, size = 2 + count, int.from_bytes(data[2 : 2 + count], "big")
+        start, size = start + count, int.from_bytes(data[start : start + count], "big")
     end = start + size
     if end > len(data):
         raise DerError("element runs past the data")
-    return Element(tag, data[start:end], data[:end], data[end:])
+    return Element(tag, data[start:end], data[at:end])
 
 
 def children(content: bytes) -> t.List[Element]:
     """All elements of a constructed content."""
-    found = []
-    while content:
-        found.append(element(content))
-        content = found[-1].rest
+    found, at = [], 0
+    while at < len(content):
+        found.append(element(content, at))
+        at += len(found[-1].whole)
     return found
 
 
@@ -75,6 +75,8 @@ def oid(content: bytes) -> str:
     numbers, value = [], 0
     for byte in content:
         value = value << 7 | byte & 0x7F
+        if value >> _OID_BITS:
+            raise DerError("object identifier with an endless number")
         if not byte & 0x80:
             numbers.append(value)
             value = 0
@@ -124,6 +126,8 @@ def certificate(data: bytes) -> Certificate:
 
 def _certificate(data: bytes) -> Certificate:
     outer = expect(data, SEQUENCE)
+    if len(outer.whole) > _LARGEST:
+        raise DerError(f"certificate of {len(outer.whole)} bytes")
     tbs, algorithm, signature = children(outer.content)[:3]
     if tbs.tag != SEQUENCE or signature.tag != BITS or not signature.content:
         raise DerError("not a certificate")
@@ -186,7 +190,7 @@ def pem_certificates(text: str) -> t.List[bytes]:
             raise DerError("PEM block without its end")
         try:
             found.append(base64.b64decode("".join(body.split()), validate=True))
-        except binascii.Error as error:
+        except ValueError as error:  # characters beyond ASCII are not even a binascii.Error
             raise DerError("PEM block is not base64") from error
     return found
 

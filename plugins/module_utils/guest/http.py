@@ -10,16 +10,17 @@ which is never asked through a proxy.
 
 from __future__ import annotations
 
-import json
 import os
 import random
 import ssl
 import time
 import typing as t
 import urllib.request
+import warnings
 from urllib.parse import urlsplit
 
 from ..policy.failure import SkrFailure
+from . import documents
 
 if t.TYPE_CHECKING:
     import requests
@@ -46,7 +47,7 @@ class Reply(t.NamedTuple):
     def json(self) -> t.Dict[str, t.Any]:
         """The body as a JSON object; an empty dictionary when it is anything else."""
         try:
-            document = json.loads(self.body)
+            document = documents.loads(self.body)
         except ValueError:
             return {}
         return document if isinstance(document, dict) else {}
@@ -119,11 +120,12 @@ class Http:
         https_proxy: t.Optional[str] = None,
         local: bool = False,
         timeout: t.Tuple[float, float] = (10.0, 60.0),
-        sleep: t.Callable[[float], None] = time.sleep,
+        sleep: t.Optional[t.Callable[[float], None]] = None,
     ) -> None:
         self.count = 0
         self._bundle = None if local else ca_bundle(ca_path)
-        self._proxy, self._local, self._timeout, self._sleep = https_proxy, local, timeout, sleep
+        self._proxy, self._local, self._timeout = https_proxy, local, timeout
+        self._sleep = time.sleep if sleep is None else sleep
         self._session = _session()
 
     def request(
@@ -195,8 +197,8 @@ class Http:
                 f"{what} at {host} cannot be reached ({_kind(error)}).",
                 {"host": host, "error": _kind(error), "proxy_variables": proxy_variables()},
             ) from error
-        length = reply.headers.get("content-length", "")
-        if length.isdigit() and "content-encoding" not in reply.headers and int(length) != len(body) <= _MAX_BODY:
+        length = _number(reply.headers.get("content-length", ""))
+        if length not in (None, len(body)) and "content-encoding" not in reply.headers and len(body) <= _MAX_BODY:
             raise SkrFailure("network_unreachable", f"{what} at {host} broke off its answer.", {"host": host})
         if 300 <= reply.status < 400:
             raise SkrFailure(
@@ -216,9 +218,11 @@ class Http:
                     {**facts, "option": "ca_path"},
                 )
             return SkrFailure("network_unreachable", f"TLS with {what} at {host} failed ({facts['error']}).", facts)
-        return SkrFailure(
-            "tls_untrusted", f"The certificate of {what} at {host} does not verify against {self._bundle}.", facts
-        )
+        why = str(getattr(cause, "verify_message", "")).rstrip(
+            "."
+        )  # OpenSSL's words, which name no more than the certificate's fault
+        text = f"The certificate of {what} at {host} does not verify against {self._bundle}"
+        return SkrFailure("tls_untrusted", f"{text}: {why}." if why else f"{text}.", facts)
 
     def _proxies(self, url: str) -> t.Dict[str, str]:
         if self._local:
@@ -244,6 +248,10 @@ def _session() -> requests.Session:
     session = requests.Session()
     session.trust_env = False
     session.headers["User-Agent"] = "confidential.azure_skr"
+    # The standard library warns of malformed cookies with a traceback; nobody here wants any.
+    warnings.filterwarnings("ignore", "http.cookiejar bug")
+    # Where it is not followed, requests takes a redirect's address apart all the same, and stumbles over malformed ones.
+    session.get_redirect_target = lambda _response: None  # type: ignore[method-assign, assignment]
     return session
 
 
@@ -285,5 +293,9 @@ def _kind(error: BaseException) -> str:
 
 def _retry_after(reply: t.Optional[Reply]) -> float:
     """Seconds the service asks to wait; 0 when it does not say (dates are not used by these services)."""
-    text = reply.headers.get("retry-after", "") if reply else ""
-    return min(float(text), _MAX_WAIT) if text.isdigit() else 0.0
+    return min(float(_number(reply.headers.get("retry-after", "") if reply else "") or 0), _MAX_WAIT)
+
+
+def _number(text: str) -> t.Optional[int]:
+    """The number that a header tells; str.isdigit would let superscripts pass, which are no numbers."""
+    return int(text) if text.isdecimal() and len(text) < 16 else None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
 import time
 import typing as t
 import urllib.parse
@@ -24,6 +25,7 @@ _UPDATE = Retry(_RETRY.statuses, (40.0, 40.0, 40.0))
 _METADATA = {"Metadata": "true"}
 _RENEWAL = "/metadata/THIM/tvm/certificate"
 _RENEWAL_PAUSE = 60.0  # seconds that Microsoft's client gives the host to have a certificate made
+_TOKEN = re.compile(r"[!-~]+")  # what may stand in a header; a token is less than that
 
 
 class Identity(t.NamedTuple):
@@ -58,8 +60,9 @@ class Imds:
         parameters = {"api-version": "2018-02-01", "resource": resource, **identity.parameters()}
         reply = self._get("/metadata/identity/oauth2/token", parameters)
         document = self._document(reply)
-        if reply.status == 200 and isinstance(document.get("access_token"), str):
-            return str(document["access_token"])
+        token = document.get("access_token")
+        if reply.status == 200 and isinstance(token, str) and _TOKEN.fullmatch(token):
+            return token
         description = str(document.get("error_description", ""))
         facts = {"status": reply.status, "error": document.get("error"), "description": description[:300]}
         if reply.status in (400, 401, 403, 404):
@@ -83,7 +86,7 @@ class Imds:
         reply = self._get("/metadata/THIM/amd/certification", {})
         document = self._document(reply)
         parts = [document.get("vcekCert"), document.get("certificateChain")]
-        if reply.status != 200 or not all(isinstance(part, str) and part for part in parts):
+        if reply.status != 200 or not all(isinstance(part, str) and part and part.isascii() for part in parts):
             raise SkrFailure(
                 "thim_error", f"The host's certificate service answered {reply.status}.", {"status": reply.status}
             )

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import json
 import time
 import typing as t
 
 from ..policy.failure import SkrFailure
-from . import certificates, crypto, der, jwt
+from . import certificates, crypto, der, documents, jwt
 from .keyvault import KeyId
 
 _SAN = "2.5.29.17"
@@ -113,6 +112,8 @@ def _anchors(bundle: str, last: der.Certificate) -> t.Iterator[der.Certificate]:
     except (OSError, der.DerError) as error:
         raise _untrusted(f"the CA bundle {bundle} cannot be read") from error
     for block in blocks:
+        if last.issuer not in block:
+            continue  # before it is taken apart: bundles have some 150 certificates
         try:
             anchor = der.certificate(block)
         except (ValueError, IndexError):
@@ -135,11 +136,14 @@ def _check_request(payload: t.Mapping[str, t.Any], key: KeyId, algorithm: str, n
         asked, bundle = payload["request"], payload["response"]["key"]
         jwk = dict(bundle["key"])
         found = str(jwk["kid"])
-        wrapped = json.loads(jwt.decode(jwk.pop("key_hsm")))
+        wrapped = documents.loads(jwt.decode(jwk.pop("key_hsm")))
         inner, ciphertext = wrapped["header"], jwt.decode(wrapped["ciphertext"])
         attributes = dict(bundle.get("attributes") or {})
         asked_kid, asked_enc, asked_nonce = str(asked["kid"]), asked.get("enc"), asked.get("nonce")
         inner_kid, inner_enc = inner["kid"], inner["enc"]
+        for name in ("nbf", "exp"):
+            if attributes.get(name) is not None and documents.seconds(attributes[name]) is None:
+                raise ValueError(f"{name} is no date")
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise SkrFailure("response_malformed", "The release answer does not have the documented members.") from error
     base = f"{key.vault}/keys/{key.name}"

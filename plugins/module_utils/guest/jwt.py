@@ -14,7 +14,7 @@ import typing as t
 
 from ..policy.authority import key as authority_key
 from ..policy.failure import SkrFailure
-from . import crypto, der
+from . import crypto, der, documents
 from .akcert import iso
 from .cache import Cache
 from .http import SERVER_ERRORS, Http, Retry
@@ -31,15 +31,15 @@ def split(token: str) -> t.Tuple[t.Dict[str, t.Any], t.Dict[str, t.Any], bytes, 
     if len(parts) != 3:
         raise ValueError(f"{len(parts)} parts, wanted 3")
     decoded = [decode(part) for part in parts]
-    header, claims = json.loads(decoded[0]), json.loads(decoded[1])
+    header, claims = documents.loads(decoded[0]), documents.loads(decoded[1])
     if not isinstance(header, dict) or not isinstance(claims, dict):
         raise ValueError("header or claims are not JSON objects")
     return header, claims, f"{parts[0]}.{parts[1]}".encode("ascii"), decoded[2]
 
 
 def decode(text: str) -> bytes:
-    """Base64url without padding, strictly. Raises ValueError."""
-    if set(text) & set("+/="):
+    """Base64url without padding, strictly. Raises ValueError, also where a document has something else than text."""
+    if not isinstance(text, str) or set(text) & set("+/="):
         raise ValueError("not base64url")
     try:
         return base64.b64decode(text.replace("-", "+").replace("_", "/") + "=" * (-len(text) % 4), validate=True)
@@ -74,7 +74,7 @@ class Authority:
 
     def _load(self) -> t.Dict[str, str]:
         try:
-            keys = json.loads(self._cache.load(self._name, _CACHE_AGE) or b"{}")
+            keys = documents.loads(self._cache.load(self._name, _CACHE_AGE) or b"{}")
         except ValueError:
             return {}
         return {str(kid): str(value) for kid, value in keys.items()} if isinstance(keys, dict) else {}
@@ -222,8 +222,8 @@ def _runtime(claims: t.Mapping[str, t.Any]) -> t.Dict[str, t.Any]:
 
 def check_time(claims: t.Mapping[str, t.Any], now: float) -> None:
     """Step 4. Raises SkrFailure ``token_time``."""
-    begin, end = claims.get("nbf"), claims.get("exp")
-    if not isinstance(begin, (int, float)) or not isinstance(end, (int, float)):
+    begin, end = documents.seconds(claims.get("nbf")), documents.seconds(claims.get("exp"))
+    if begin is None or end is None:
         raise SkrFailure("token_time", "The attestation token has no dates.")
     facts = {"not_before": iso(begin), "expires": iso(end), "vm_clock": iso(now)}
     if now > end + CLOCK_SKEW:

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import base64
 import binascii
-import json
 import typing as t
 
 from ..policy.failure import SkrFailure
-from . import crypto
+from . import crypto, documents
 from .evidence import Evidence
 from .http import SERVER_ERRORS, Http, Reply, Retry, service_address
 
@@ -91,7 +90,7 @@ def open_envelope(sealed: str, decrypt: t.Callable[[bytes], bytes]) -> str:
             "attestation_protocol", "The attestation service answered with an unsealed token; guest tokens are sealed."
         )
     try:
-        document = json.loads(_base64(sealed))
+        document = documents.loads(_base64(sealed))
         parameters = document["EncryptionParams"]
         kind = (parameters["BlockMode"], parameters["Cipher"], parameters["KeySizeInBits"])
         iv, tag = _base64(parameters["Iv"]), _base64(document["AuthenticationData"])

@@ -199,6 +199,9 @@ def certificate(
         .not_valid_before(now + datetime.timedelta(days=days[0]))
         .not_valid_after(now + datetime.timedelta(days=days[1]))
         .add_extension(x509.BasicConstraints(not hosts if ca is None else ca, None), critical=True)
+        # Without these, Python 3.13 and later does not verify a chain.
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key.public_key()), critical=False)
     )
     if hosts:
         builder = builder.add_extension(
@@ -227,10 +230,13 @@ def private_pem(key: t.Any) -> bytes:
 def chain(*hosts: str) -> t.Tuple[x509.Certificate, ...]:
     """Leaf (key ``leaf``), intermediate (EC) and root of one throw-away authority."""
     root, middle = rsa_key("root"), ec_key("middle")
+    signs = [
+        (x509.KeyUsage(*(number in (5, 6) for number in range(9))), True)
+    ]  # certificates and lists of revoked ones
     return (
         certificate("leaf", rsa_key("leaf"), "middle", middle, hosts or ("*.vault.azure.net", "vault.azure.net")),
-        certificate("middle", middle, "root", root),
-        certificate("root", root, "root", root),
+        certificate("middle", middle, "root", root, extra=signs),
+        certificate("root", root, "root", root, extra=signs),
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import calendar
 import random
+import time
 import typing as t
 import warnings
 
@@ -31,8 +32,9 @@ PLAIN = certificate("leaf", "issuer", spki(rsa_key("leaf")), rsa_key("ca"), seri
 )
 def test_elements(data: str, tag: int, content: str, rest: str) -> None:
     found = der.element(bytes.fromhex(data))
-    assert (found.tag, found.content.hex(), found.rest.hex()) == (tag, content, rest)
-    assert found.whole + found.rest == bytes.fromhex(data)
+    assert (found.tag, found.content.hex()) == (tag, content)
+    assert found.whole + bytes.fromhex(rest) == bytes.fromhex(data)
+    assert der.element(b"\0\0" + bytes.fromhex(data), 2) == found
 
 
 @pytest.mark.parametrize(
@@ -176,3 +178,28 @@ def test_pem_that_is_damaged(text: str) -> None:
     assert text != pem(PLAIN)
     with pytest.raises(der.DerError):
         der.pem_certificates(text)
+
+
+def test_an_object_identifier_with_an_endless_number() -> None:
+    longest = b"\x69" + b"\x84" + b"\x80" * 17 + b"\x00"  # 2.25 and a UUID
+    assert der.oid(longest) == f"2.25.{1 << 128}"
+    for content in (b"\x69" + b"\xff" * 19 + b"\x00", b"\xff" * 100000 + b"\x00"):
+        with pytest.raises(der.DerError):
+            der.oid(content)
+
+
+def test_many_small_elements_take_time_in_proportion() -> None:
+    """Each element was once cut off the rest, which copied all of it every time."""
+    start = time.thread_time()
+    assert len(der.children(b"\x05\x00" * 200000)) == 200000
+    assert time.thread_time() - start < 3
+
+
+def test_a_certificate_beyond_any_size() -> None:
+    with pytest.raises(der.DerError, match="certificate of 7.... bytes"):
+        der.certificate(certificate("a", "b", spki(ec_key("a")), rsa_key("a"), extensions={"1.2.3": bytes(70000)}))
+
+
+def test_pem_beyond_ascii() -> None:
+    with pytest.raises(der.DerError):
+        der.pem_certificates(pem(PLAIN).replace("M", "\u00e9", 1))

@@ -9,6 +9,7 @@ import ssl
 import struct
 import threading
 import typing as t
+import warnings
 from pathlib import Path
 
 import pytest
@@ -58,7 +59,7 @@ def test_sends_a_document_and_returns_the_reply() -> None:
     assert http_.count == 1
 
 
-@pytest.mark.parametrize("body", [b"", b"<html>", b"[1]", b'"x"', b"{", b"\xff\xfe"])
+@pytest.mark.parametrize("body", [b"", b"<html>", b"[1]", b'"x"', b"{", b"\xff\xfe", b'{"a": NaN}', b'{"a":' * 100000])
 def test_anything_but_a_json_object_reads_as_empty(body: bytes) -> None:
     assert http.Reply(200, {}, body).json() == {}
 
@@ -79,7 +80,9 @@ def test_gives_the_last_answer_back_when_the_pauses_are_used_up() -> None:
     assert len(site.asked) == 4 and len(slept) == 3
 
 
-@pytest.mark.parametrize(("said", "least", "most"), [("7", 7, 8), ("9999", 60, 61), ("soon", 0.5, 1), ("-3", 0.5, 1)])
+@pytest.mark.parametrize(
+    ("said", "least", "most"), [("7", 7, 8), ("9999", 60, 61), ("soon", 0.5, 1), ("-3", 0.5, 1), ("\u00b2", 0.5, 1)]
+)
 def test_honours_retry_after_within_reason(said: str, least: float, most: float) -> None:
     with Site(answer({}, 429, Retry_After=said), answer({})) as site:
         http_, slept = client()
@@ -201,6 +204,7 @@ def test_an_unknown_authority_is_refused_at_once(tmp_path: Path) -> None:
             http_.request("the vault", "GET", f"https://localhost:{site.port}/", AGAIN)
     assert not site.asked and not slept and http_.count == 1
     assert info.value.facts["ca_path"] in info.value.message
+    assert "certificate in certificate chain." in info.value.message
 
 
 def test_a_certificate_of_another_host_is_refused(tmp_path: Path) -> None:
@@ -290,3 +294,33 @@ def test_credentials_of_netrc_are_not_sent(tmp_path: Path, monkeypatch: pytest.M
     with Site(answer({})) as site:
         client()[0].request("the vault", "GET", site.url)
     assert "authorization" not in site.asked[0].headers
+
+
+def raw(head: bytes) -> t.Callable[[socket.socket], None]:
+    def reply(connection: socket.socket) -> None:
+        connection.sendall(b"HTTP/1.1 " + head + b"\r\nConnection: close\r\n\r\n{}")
+
+    return reply
+
+
+@pytest.mark.parametrize("length", [b"\xb2", b"9" * 5000, b"-1", b"+2", b"0x2"])
+def test_a_length_that_is_no_number(length: bytes) -> None:
+    """A superscript passes str.isdigit, and int() refuses it."""
+    port, _seen = once(raw(b"200 OK\r\nContent-Length: " + length))
+    assert client()[0].request("the service", "GET", f"http://127.0.0.1:{port}/").status == 200
+
+
+@pytest.mark.parametrize("location", [b"\xff\xfe", b"https://[", b"//[x]:y/", b""])
+def test_a_redirect_to_nowhere(location: bytes) -> None:
+    port, _seen = once(raw(b"302 Found\r\nLocation: " + location))
+    with refused("redirect_refused"):
+        client()[0].request("the service", "GET", f"http://127.0.0.1:{port}/")
+
+
+def test_a_malformed_cookie_prints_nothing(capfd: pytest.CaptureFixture[str]) -> None:
+    """The standard library would warn with a traceback."""
+    port, _seen = once(raw(b"200 OK\r\nSet-Cookie: a=b; Expires=Thu, 01 Jbn 1970 00:00:00 GMT\r\nContent-Length: 2"))
+    with warnings.catch_warnings():
+        warnings.resetwarnings()
+        assert client()[0].request("the service", "GET", f"http://127.0.0.1:{port}/").json() == {}
+    assert capfd.readouterr() == ("", "")

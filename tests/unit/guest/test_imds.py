@@ -101,6 +101,10 @@ def test_no_such_identity(refusal: Answer, identity: Identity) -> None:
         error("bad_request_102", "Required metadata header not specified"),
         answer({"no_token": True}),
         answer({"access_token": 5}),
+        answer({"access_token": ""}),
+        answer({"access_token": "a\r\nMetadata: true"}),
+        answer({"access_token": "t\u00f6ken"}),
+        answer({"access_token": "two words"}),
     ],
 )
 def test_other_refusals_are_reported_as_they_are(refusal: Answer) -> None:
@@ -202,6 +206,14 @@ def test_no_chain(refusal: Answer) -> None:
     with Site(refusal) as site, refused("thim_error") as info:
         imds(site).vcek_chain()
     assert info.value.facts["status"] == refusal[0]
+
+
+@pytest.mark.parametrize(("part", "reason"), [("\u00e9", "thim_error"), ("\ud800", "imds_unreachable")])
+def test_a_chain_beyond_ascii(part: str, reason: str) -> None:
+    """What stands between the blocks would be sent to the attestation service as it is."""
+    with Site(answer({"vcekCert": f"{part}-----BEGIN", "certificateChain": "x"})) as site:
+        with refused(reason):
+            imds(site).vcek_chain()
 
 
 # --- quotes of TD reports

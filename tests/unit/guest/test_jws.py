@@ -412,3 +412,23 @@ def test_a_key_wrapped_to_another(bundle: str, kid: t.Any) -> None:
 def test_an_answer_without_the_documented_members(bundle: str, document: t.Dict[str, t.Any]) -> None:
     with refused("response_malformed"):
         verify(signed_answer(document), bundle)
+
+
+@pytest.mark.parametrize("key_hsm", [5, None, ["a"], {}, fakes.b64u(b"[" * 100000), fakes.b64u(b'{"a":' * 100000)])
+def test_a_wrapped_key_that_is_no_document(bundle: str, key_hsm: t.Any) -> None:
+    document = changed("response", "key", "key", "key_hsm", to=key_hsm)
+    with refused("response_malformed"):
+        verify(signed_answer(document), bundle)
+
+
+@pytest.mark.parametrize("name", ["nbf", "exp"])
+@pytest.mark.parametrize("value", ["2030-01-01", True, [1], -5, 10**30, 1e300])
+def test_attributes_whose_dates_are_none(bundle: str, name: str, value: t.Any) -> None:
+    document = changed("response", "key", "attributes", to={"enabled": True, name: value})
+    with refused("response_malformed"):
+        verify(signed_answer(document), bundle)
+
+
+def test_attributes_without_dates(bundle: str) -> None:
+    document = changed("response", "key", "attributes", to={"enabled": True, "nbf": None, "exp": 1.9e9})
+    assert verify(signed_answer(document), bundle).attributes["exp"] == 1.9e9

@@ -10,9 +10,10 @@ import typing as t
 from pathlib import Path
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from unit.guest import release_fakes as fakes
-from unit.guest.release_fakes import ISSUER, Site, answer, refused
+from unit.guest.release_fakes import ISSUER, Site, answer, refused, rsa_key
 
 from ansible_collections.confidential.azure_skr.plugins.module_utils.guest import jwt
 from ansible_collections.confidential.azure_skr.plugins.module_utils.guest.http import Http
@@ -136,7 +137,13 @@ def test_the_token_must_be_valid_now(now: float, fits: bool) -> None:
     assert info.value.facts["vm_clock"] in info.value.message
 
 
-@pytest.mark.parametrize("changes", [{"exp": None}, {"nbf": None}, {"exp": "1800000000"}])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"exp": None}, {"nbf": None}, {"exp": "1800000000"}, {"exp": 1e300}, {"exp": 10**30}, {"exp": True}, {"nbf": -1},
+        {"exp": [1800000000]},
+    ],
+)  # fmt: skip
 def test_a_token_without_dates(changes: t.Dict[str, t.Any]) -> None:
     with refused("token_time"):
         validate(token(**changes))
@@ -306,3 +313,22 @@ def test_entries_without_a_usable_certificate_are_no_keys(entry: t.Any, tmp_path
 def test_no_keys_at_all(reply: t.Any) -> None:
     with Site(reply) as site, refused("attestation_unavailable"):
         authority(site, None)[0].key("a")
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity"])
+def test_a_token_that_never_ends(number: str) -> None:
+    """No number compares as greater than NaN, so such a token would be valid for ever."""
+    text = token(exp="the end")
+    parts = [jwt.decode(part) for part in text.split(".")[:2]]
+    signed = ".".join(fakes.b64u(part.replace(b'"the end"', number.encode())) for part in parts)
+    signature = rsa_key("authority").sign(signed.encode(), padding.PKCS1v15(), hashes.SHA256())
+    with refused("token_signature"):
+        validate(f"{signed}.{fakes.b64u(signature)}")
+
+
+@pytest.mark.parametrize("part", [b"[" * 100000, b'{"a":' * 100000, b'{"a":' * 100 + b"1" + b"}" * 100])
+def test_a_token_that_is_nested_without_end(part: bytes) -> None:
+    header, claims, signature = token().split(".")
+    for text in (f"{fakes.b64u(part)}.{claims}.{signature}", f"{header}.{fakes.b64u(part)}.{signature}"):
+        with refused("token_signature"):
+            validate(text)

@@ -227,3 +227,13 @@ def test_an_unmet_policy_is_a_security_event_and_others_are_not() -> None:
 def test_refusals_of_any_shape_are_reported(body: bytes, status: int) -> None:
     failure = keyvault.refusal(Reply(status, {}, body), KEY)
     assert failure.facts["status"] == status
+
+
+@pytest.mark.parametrize(
+    "body", [b"[" * 100000, b'{"error":' * 100000, b'{"error": {"code": NaN}}', b'{"value": "\\ud800"}']
+)
+def test_an_answer_that_is_hardly_json(body: bytes) -> None:
+    with Site((200, {}, body)) as site, refused("response_malformed"):
+        release(site)
+    with Site((404, {}, body)) as site, refused("key_not_found"):
+        release(site)

@@ -292,3 +292,17 @@ def test_an_answer_shorter_than_it_says(cut: int, fake: FakeTpm, tpm: tpm2.Tpm) 
     with refused("tpm_error") as info:
         tpm.read_public(fakes.AK)
     assert info.value.facts == {"command": "ReadPublic"}
+
+
+@pytest.mark.parametrize("bits", ["000100", "00ff00", "ff0100"])
+def test_pcrs_that_were_not_asked_for(bits: str, fake: FakeTpm, tpm: tpm2.Tpm) -> None:
+    count = bin(int(bits, 16)).count("1")
+
+    def other(_answer: bytes) -> bytes:
+        head = struct.pack(">IIHB", 7, 1, 11, 3) + bytes.fromhex(bits) + struct.pack(">I", count)
+        return fakes.reply(head + fakes.sized(bytes(32)) * count)
+
+    fake.alter[fakes.PCR_READ] = other
+    with refused("tpm_error"):
+        tpm.pcr_read(PCRS)
+    assert fake.counts()[fakes.PCR_READ] == 1

@@ -9,6 +9,7 @@ import socket
 import struct
 import threading
 import time
+import tracemalloc
 import tty
 import typing as t
 from pathlib import Path
@@ -235,3 +236,25 @@ def test_silence_is_bounded(unix: t.Callable[..., t.Tuple[str, Listener]], monke
     monkeypatch.setattr(listener, "_talk", lambda connection, _how: time.sleep(1.5))
     with refused("tpm_busy"), open_tpm(device, 0.1) as tpm:
         tpm.read_public(0x81000003)
+
+
+def test_an_answer_longer_than_any_is_not_waited_for(tmp_path: Path) -> None:
+    """A socket's reader keeps as much memory ready as it is told to expect."""
+    head = struct.pack(">HII", 0x8001, 1_740_826_431, 0)
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        theirs.sendall(head)
+        channel = transport.Socket.__new__(transport.Socket)
+        channel._socket = ours
+        tracemalloc.start()
+        with pytest.raises(OSError) as info:
+            channel.transceive(COMMAND)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+    assert peak < 1 << 20 and transport.explain(info.value, "unix:/x").reason == "tpm_error"
+    path = tmp_path / "tpm"
+    path.write_bytes(COMMAND + head)
+    device = transport.DeviceFile(str(path))
+    with pytest.raises(OSError):
+        device.transceive(COMMAND)
+    device.close()

@@ -181,7 +181,7 @@ class Tpm:
                 reader.take(7)  # count 1, SHA-256, three bytes of bits
                 bits = int.from_bytes(reader.take(3), "little")
                 read = [pcr for pcr in range(24) if bits >> pcr & 1]
-                if reader.u32() != len(read) or not read:
+                if reader.u32() != len(read) or not read or not set(read) <= set(missing):
                     raise SkrFailure("tpm_error", f"The TPM at {self.device} has no SHA-256 bank for PCRs {missing}.")
                 for pcr in read:
                     values[pcr] = reader.sized()

@@ -36,7 +36,7 @@ class DeviceFile:
     def transceive(self, command: bytes) -> bytes:
         os.write(self._fd, command)
         response = os.read(self._fd, _MAX_RESPONSE)
-        while len(response) < 10 or len(response) < struct.unpack_from(">I", response, 2)[0]:
+        while len(response) < 10 or len(response) < _size(response):
             piece = os.read(self._fd, _MAX_RESPONSE)
             if not piece:
                 break
@@ -62,7 +62,7 @@ class Socket:
     def transceive(self, command: bytes) -> bytes:
         self._socket.sendall(command)
         header = self._exactly(10)
-        return header + self._exactly(struct.unpack_from(">I", header, 2)[0] - 10)
+        return header + self._exactly(_size(header) - 10)
 
     def _exactly(self, size: int) -> bytes:
         data = b""
@@ -75,6 +75,14 @@ class Socket:
 
     def close(self) -> None:
         self._socket.close()
+
+
+def _size(response: bytes) -> int:
+    """How long a response says it is. Raises OSError where no TPM could mean it, before memory is kept ready for it."""
+    size = int(struct.unpack_from(">I", response, 2)[0])
+    if size > _MAX_RESPONSE:
+        raise OSError(errno.EPROTO, os.strerror(errno.EPROTO))
+    return size
 
 
 def connect(device: str) -> Transport:

@@ -285,6 +285,8 @@ class Lab:
                 name: {
                     "tpm_commands": tpm.relay.commands,
                     "tpm_opens": tpm.relay.opens,
+                    "tpm_openers": tpm.relay.openers,
+                    "tpm_left": tpm.relay.left,
                     "tpm_names": dict(tpm.relay.names),
                     "principal": self.world.vms[name].system_principal,
                 }

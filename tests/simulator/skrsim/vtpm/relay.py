@@ -38,9 +38,16 @@ class Relay:
         self.extend: t.Callable[[int], None] | None = None  # change a PCR, as a fault wants it
         self.two_second_rule = True
         self.commands = self.opens = 0
+        self.left = 0  # objects and sessions that openers left to be flushed for them
         self.names: collections.Counter[str] = collections.Counter()
 
     # --- openers
+
+    @property
+    def openers(self) -> int:
+        """How many have the TPM open."""
+        with self.lock:
+            return len(self._handles)
 
     def open(self) -> int:
         """A new opener. Raises OSError while a fault says that somebody else holds the TPM, or that it is gone."""
@@ -55,7 +62,8 @@ class Relay:
         """Flush what the opener left, as the kernel's resource manager does."""
         with self.lock:
             for handle in self._handles.pop(opener, []):
-                self._raw(wire.command(wire.FLUSH, [], b"", struct.pack(">I", handle)))
+                answer = self._raw(wire.command(wire.FLUSH, [], b"", struct.pack(">I", handle)))
+                self.left += not wire.code_of(answer)
 
     def forget(self) -> None:
         """The TPM has been reset: what openers had made is gone, and the next report is a new one."""
@@ -102,6 +110,10 @@ class Relay:
             handle = struct.unpack_from(">I", command, 10)[0]
             if handle in mine:
                 mine.remove(handle)
+        if code == wire.RSA_DECRYPT and not wire.code_of(response) and not command[24] & 1:  # continueSession is clear
+            session = struct.unpack_from(">I", command, 18)[0]
+            if session in mine:
+                mine.remove(session)  # the TPM has ended it, and may give its handle to somebody else
         return response
 
     # --- what the paravisor does when it sees a read

@@ -6,7 +6,7 @@ from __future__ import annotations
 import struct
 
 CREATE_PRIMARY, EVICT_CONTROL, NV_DEFINE, NV_UNDEFINE = 0x131, 0x120, 0x12A, 0x122
-NV_WRITE, NV_READ, NV_READ_PUBLIC, READ_PUBLIC = 0x137, 0x14E, 0x169, 0x173
+NV_WRITE, NV_READ, NV_READ_PUBLIC, READ_PUBLIC, RSA_DECRYPT = 0x137, 0x14E, 0x169, 0x173, 0x159
 PCR_EXTEND, PCR_READ, FLUSH, START_SESSION, LOAD, LOAD_EXTERNAL, CONTEXT_LOAD = (
     0x182,
     0x17E,
@@ -22,7 +22,7 @@ PASSWORD = bytes.fromhex("40000009000001 0000".replace(" ", ""))
 NAMES = {
     CREATE_PRIMARY: "CreatePrimary", NV_DEFINE: "NV_DefineSpace", NV_UNDEFINE: "NV_UndefineSpace", NV_WRITE: "NV_Write",
     NV_READ: "NV_Read", NV_READ_PUBLIC: "NV_ReadPublic", READ_PUBLIC: "ReadPublic", PCR_READ: "PCR_Read", FLUSH: "FlushContext",
-    START_SESSION: "StartAuthSession", 0x158: "Quote", 0x148: "Certify", 0x159: "RSA_Decrypt", 0x17F: "PolicyPCR",
+    START_SESSION: "StartAuthSession", 0x158: "Quote", 0x148: "Certify", RSA_DECRYPT: "RSA_Decrypt", 0x17F: "PolicyPCR",
     0x17A: "GetCapability", 0x17B: "GetRandom", 0x189: "PolicyGetDigest", PCR_EXTEND: "PCR_Extend", 0x120: "EvictControl",
 }  # fmt: skip
 
