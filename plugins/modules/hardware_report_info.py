@@ -39,6 +39,7 @@ options:
   ak_roots_path:
     description:
       - PEM file of authorities to trust for the AK certificate. Without it that certificate's issuer is told and not verified.
+      - On a Trusted Launch VM nothing else vouches for the TPM, so there the verdict is V(incomplete) without it.
     type: path
   user_data:
     description:

@@ -21,9 +21,11 @@ from ansible_collections.confidential.azure_skr.plugins.module_utils.guest impor
     eventlog,
     evidence,
     hcl,
+    hcl_index,
     quote,
     snp,
     snp_verify,
+    tee,
 )
 from ansible_collections.confidential.azure_skr.plugins.module_utils.guest.tpm2 import client, transport, wire
 from ansible_collections.confidential.azure_skr.plugins.module_utils.policy.failure import SkrFailure
@@ -181,7 +183,7 @@ def _scripted(tpm: t.Any) -> t.Iterator[client.Tpm]:
     clock = tpm_fakes.Clock()
     with contextlib.ExitStack() as stack:
         stack.enter_context(mock.patch.object(transport, "connect", lambda _device: tpm))
-        for room in (client, transport, evidence):
+        for room in (client, transport, hcl_index, tee):
             stack.enter_context(mock.patch.object(room, "time", clock))
         yield client.open_tpm("unix:/scripted", 1.0)
 

@@ -36,34 +36,44 @@ UNKNOWN = {"error": "invalid_request", "error_description": "Identity not found"
 
 @dataclasses.dataclass(frozen=True)
 class Way:
-    """One way to go wrong: a row of the lab's fault table, and whether one occurrence must be got over."""
+    """One way to go wrong: a row of the lab's fault table. ``passes``: one occurrence must be got over. ``lasting``: it is
+    also tried from the n-th call on for good."""
 
     name: str
     action: str
     parameters: dict[str, Any] = dataclasses.field(default_factory=dict)
     passes: bool = False
+    lasting: bool = False
 
 
 HTTP_WAYS = [
-    Way("429", "status", {"code": 429}, passes=True),
+    Way("429", "status", {"code": 429}, passes=True, lasting=True),
     Way("429 with Retry-After", "status", {"code": 429, "retry_after": 30}, passes=True),
-    Way("503", "status", {"code": 503}, passes=True),
-    Way("a reset", "reset", passes=True),
-    Way("a reset in mid-body", "reset_mid_body", passes=True),
+    Way("503", "status", {"code": 503}, passes=True, lasting=True),
+    Way("a reset", "reset", passes=True, lasting=True),
+    Way("a reset in mid-body", "reset_mid_body", passes=True, lasting=True),
     Way("a slow body", "slow_body", {"seconds": 0.2}, passes=True),
     Way("half a document", "truncate_json"),
     Way("an HTML page", "html"),
     Way("an HTML page with 502", "html", {"code": 502}, passes=True),
-    Way("a refused token", "status", {"code": 401, "body": EXPIRED}),
+    Way("a refused token", "status", {"code": 401, "body": EXPIRED}, lasting=True),
     Way("an unknown identity", "status", {"code": 400, "body": UNKNOWN}),
     Way("a redirect", "redirect"),
 ]
 TPM_WAYS = [
-    Way("retry", "rc", {"code": "0x922"}, passes=True),
-    Way("lockout", "rc", {"code": "0x921"}),
-    Way("changed PCRs", "rc", {"code": "0x128"}),
-    Way("no object memory", "rc", {"code": "0x902"}),
-    Way("no session memory", "rc", {"code": "0x903"}),
+    Way("retry", "retry", passes=True, lasting=True),
+    Way("lockout", "lockout"),
+    Way("a PCR that has changed", "rc", {"code": "0x128"}),
+    Way("a PCR that changes before it", "pcr_changed"),
+    Way("no object memory", "object_memory"),
+    Way("no session memory", "session_memory"),
+    Way("a lost device", "lost", lasting=True),
+    Way("a held device", "busy", lasting=True),
+]
+OPEN_WAYS = [
+    Way("a held device", "busy", passes=True, lasting=True),
+    Way("a lost device", "lost", lasting=True),
+    Way("a slow device", "delay", {"seconds": 0.2}, passes=True),
 ]
 
 
@@ -125,15 +135,22 @@ class Bench:
             for way in ways
             for (service, operation), count in self.requests.items()
             for number in range(1, count + 1)
-            for once in (True, False)
+            for once in ((True, False) if way.lasting else (True,))
         ]
 
     def commands_in(self, ways: list[Way]) -> list[Case]:
         return [
-            Case("tpm", name, number, way)
+            Case("tpm", name, number, way, once)
             for way in ways
             for name, count in self.commands.items()
             for number in range(1, count + 1)
+            for once in ((True, False) if way.lasting else (True,))
+        ]
+
+    @staticmethod
+    def openings_in(ways: list[Way]) -> list[Case]:
+        return [
+            Case("tpm", "open", 1, way, once) for way in ways for once in ((True, False) if way.lasting else (True,))
         ]
 
     # --- what must hold
@@ -162,7 +179,7 @@ class Bench:
             assert not result.get("failed"), result
         assert [path.name for path in self.dest.parent.iterdir() if path.name.startswith(".")] == []
         assert self.loaded() == []
-        if case.service != "tpm" or case.operation != "FlushContext":
+        if case.way.action not in ("lost", "busy") and case.operation != "FlushContext":
             assert self.left() == left, "keys or sessions were left to the resource manager"
         again = self.release()
         assert not again.get("failed"), again
@@ -230,7 +247,8 @@ def test_what_a_release_consists_of(bench: Bench) -> None:
         ("keyvault", "key_get"): 1,
         ("keyvault", "key_release"): 1,
     }
-    assert len(bench.requests_in(HTTP_WAYS)) + len(bench.commands_in(TPM_WAYS)) >= 150
+    cases = [*bench.requests_in(HTTP_WAYS), *bench.commands_in(TPM_WAYS), *bench.openings_in(OPEN_WAYS)]
+    assert len(set(map(str, cases))) == len(cases) >= 250
 
 
 @pytest.mark.parametrize("way", HTTP_WAYS, ids=lambda way: way.name)
@@ -241,3 +259,7 @@ def test_each_request_in_turn(bench: Bench, local_lab: Lab, way: Way, subtests: 
 @pytest.mark.parametrize("way", TPM_WAYS, ids=lambda way: way.name)
 def test_each_tpm_command_in_turn(bench: Bench, local_lab: Lab, way: Way, subtests: pytest.Subtests) -> None:
     sweep(bench, bench.commands_in([way]), subtests)
+
+
+def test_each_opening_of_the_tpm(bench: Bench, local_lab: Lab, subtests: pytest.Subtests) -> None:
+    sweep(bench, bench.openings_in(OPEN_WAYS), subtests)

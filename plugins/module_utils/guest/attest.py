@@ -76,6 +76,7 @@ class Session:
     tpm: Tpm
     http: Http
     imds: imds_room.Imds
+    renewed: t.Optional[akcert.AkCertificate] = None  # once for all attestations of a job
 
     def counts(self) -> t.Dict[str, int]:
         return {
@@ -140,11 +141,14 @@ class Session:
         """A newer AK certificate where renewal is due. That it cannot be had is no failure: the old one may still do."""
         if not certificate.renewal_due:
             return certificate
+        if self.renewed is not None:
+            return self.renewed
         try:
             new, stored = akcert_renewal.renew(self.tpm, self.imds, certificate)
         except SkrFailure as error:
             _warn(f"The AK certificate was not renewed: {error.message}")
             return certificate
+        self.renewed = new
         if not stored:
             _warn(
                 "The AK certificate was renewed for this attestation only: the TPM lets none but the platform store it."

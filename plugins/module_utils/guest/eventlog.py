@@ -19,6 +19,7 @@ from ..policy.failure import SkrFailure
 EV_NO_ACTION = 0x00000003
 EV_EFI_VARIABLE_DRIVER_CONFIG = 0x80000001
 ALG_SHA256 = 0x000B
+FIRMWARE = 8  # PCRs below this are extended by firmware alone, with an event for each; others also by an OS without one
 _SPEC_ID = b"Spec ID Event03\0"
 _LOCALITY = b"StartupLocality\0"
 
@@ -115,7 +116,7 @@ def summary(log: bytes, values: t.Mapping[int, bytes]) -> t.Dict[str, t.Any]:
         "present": True,
         "events": len(events),
         "secure_boot": state,
-        "matches_pcrs": not differing,
+        "matches_pcrs": not any(pcr < FIRMWARE for pcr in differing),
         "differing_pcrs": {
             str(pcr): {"log": replayed.get(pcr, bytes(32)).hex(), "tpm": values[pcr].hex()} for pcr in differing
         },

@@ -173,4 +173,18 @@ def verify(material: Material, wanted: Wanted, now: float) -> Run:
     verify_hardware.add(run)
     verify_tpm.add(run)
     verify_token.add(run)
+    _unheard(run)
     return run
+
+
+def _unheard(run: Run) -> None:
+    """What was wanted of evidence that is not there is a gap: no wish may pass by silently."""
+    names = {check.name for check in run.checks}
+    for wish, name, title, what in (
+        (run.wanted.user_data, "user_data", "report carries the user data wanted", "hardware report"),
+        (run.wanted.quote_nonce, "quote_nonce", "TPM quote is fresh", "TPM quote"),
+        (run.wanted.issuer, "token_issuer", "token was issued by the authority wanted", "token that could be read"),
+        (run.wanted.token_nonce, "token_nonce", "token carries the nonce wanted", "token that could be read"),
+    ):
+        if wish is not None and name not in names:
+            run.skip(name, title, f"there is no {what}", gap=True)

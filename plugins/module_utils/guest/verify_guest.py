@@ -35,7 +35,7 @@ def info(guest: attest.Guest, wanted: Wanted, include_evidence: bool = False) ->
         material = source.material(wanted, pcrs, guest.event_log_path)
         commands = tpm.commands
     run = verify(material, wanted, time.time())
-    _trusted_launch(run, wanted)
+    _trusted_launch(run)
     result = run.result()
     result["evidence"].setdefault("isolation", _ISOLATION.get(str(result["evidence"].get("tee")), None))
     result.update(changed=False, counts={"tpm_commands": commands, "http_requests": imds.count})
@@ -48,19 +48,11 @@ def info(guest: attest.Guest, wanted: Wanted, include_evidence: bool = False) ->
 _ISOLATION = {"snp": "SevSnp", "tdx": "Tdx", "none": "TrustedLaunch"}
 
 
-def _trusted_launch(run: Run, wanted: Wanted) -> None:
+def _trusted_launch(run: Run) -> None:
     if run.material.hcl_report is not None:
         return
     run.facts.update(tee.TrustedLaunch().facts())
     run.skip("hardware", "hardware vouches for this VM", "it is a Trusted Launch VM: the host can read its memory")
-    if wanted.user_data is not None:
-        run.check("user_data", "report carries the user data wanted", _no_report)
-    if wanted.require_tee != "any":
-        run.check("tee", "isolated by the technology wanted", lambda: tee.check_required("none", wanted.require_tee))
-
-
-def _no_report() -> None:
-    raise SkrFailure("not_a_cvm", "There is no hardware report that could carry user data.", {"option": "user_data"})
 
 
 class _Source:

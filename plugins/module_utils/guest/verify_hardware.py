@@ -27,12 +27,11 @@ def add(run: Run) -> None:
         _snp(run, material.snp_report, None)
     elif material.td_quote is not None:
         _tdx(run, None)
-    found = run.facts.get("tee")
-    if found is not None and run.wanted.require_tee != "any":
-        run.check(
-            "tee", "isolated by the technology wanted",
-            lambda: tee.check_required(str(found), run.wanted.require_tee),
-        )  # fmt: skip
+    require = run.wanted.require_tee
+    if require != "any":
+        found = str(run.facts.get("tee", "none"))
+        title = "VM is isolated by the technology wanted"
+        run.check("tee", title, lambda: tee.check_required(found, require))
 
 
 def _hcl(run: Run) -> t.Optional[hcl.HclReport]:

@@ -17,6 +17,11 @@ _SIGNED = "TPM quote is signed by the attestation key"
 
 
 def add(run: Run) -> None:
+    material = run.material
+    bare = material.hcl_report is None and (material.snp_report is not None or material.td_quote is not None)
+    if bare and (material.tpm_quote is not None or material.ak_certificate is not None):
+        why = "no HCL report was given, which alone binds the two"
+        run.skip("hcl_key", "hardware vouches for the TPM's attestation key", why, gap=True)
     modulus, whose = _attestation_key(run.material)
     certificate = _certificate(run, modulus)
     if modulus is None and certificate is not None:
@@ -71,7 +76,9 @@ def _certificate(run: Run, modulus: t.Optional[int]) -> t.Optional[akcert.AkCert
     run.check("ak_dates", "AK certificate is in date", dates)
     title = "AK certificate was issued by a trusted authority"
     if not run.wanted.ak_roots_pem:
-        run.skip("ak_issuer", title, f"{akcert.UNVERIFIED} {certificate.issuer!r}: no authority was given")
+        # With a hardware report it is the report that vouches for the key; else there is nothing but this certificate.
+        why = f"{akcert.UNVERIFIED} {certificate.issuer!r}: no authority was given"
+        run.skip("ak_issuer", title, why, gap=material.hcl_report is None)
         return certificate
 
     def issuer() -> str:
@@ -164,22 +171,27 @@ def _event_log(run: Run, log: bytes, found: t.Optional[TpmQuote]) -> None:
     values = found.pcrs if found is not None else {}
     run.facts["event_log"] = eventlog.summary(log, values)
     replayed = eventlog.replay(events)
-    logged = {pcr: values[pcr] for pcr in values if pcr in replayed}
-    if not logged:
-        run.skip("event_log_pcrs", title, "no PCR values were given")
+    firmware = {pcr: value for pcr, value in values.items() if pcr < eventlog.FIRMWARE}
+    if not values:
+        run.skip("event_log_pcrs", title, "no PCR values were given", gap=True)
         run.facts["event_log"]["replayed"] = {str(pcr): value.hex() for pcr, value in sorted(replayed.items())}
-        return
-    run.check("event_log_pcrs", title, lambda: _check_log(replayed, logged))
+    elif not firmware:
+        run.skip("event_log_pcrs", title, "none of the values is of a PCR that firmware alone extends (0 to 7)")
+    else:
+        run.check("event_log_pcrs", title, lambda: _check_log(replayed, firmware))
 
 
-def _check_log(replayed: t.Mapping[int, bytes], values: t.Mapping[int, bytes]) -> str:
-    """Of PCRs 0 to 7, which firmware alone extends; the operating system extends others without this log."""
-    firmware = {pcr: value for pcr, value in values.items() if pcr < 8}
+def _check_log(replayed: t.Mapping[int, bytes], firmware: t.Mapping[int, bytes]) -> str:
     differing = eventlog.compare(replayed, firmware)
     if differing:
         raise SkrFailure(
             "eventlog_mismatch",
             f"The event log does not lead to the value of PCR {', '.join(str(pcr) for pcr in differing)}.",
-            {"pcrs": {str(pcr): {"log": replayed[pcr].hex(), "tpm": values[pcr].hex()} for pcr in differing}},
+            {
+                "pcrs": {
+                    str(pcr): {"log": replayed.get(pcr, bytes(32)).hex(), "tpm": firmware[pcr].hex()}
+                    for pcr in differing
+                }
+            },
         )
     return f"PCRs {', '.join(str(pcr) for pcr in sorted(firmware))}"

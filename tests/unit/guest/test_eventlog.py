@@ -148,6 +148,12 @@ def test_registers_that_differ_are_named() -> None:
     }
 
 
+def test_registers_of_the_operating_system_prove_nothing_about_the_log() -> None:
+    log = header(SHA256) + record(0, POST_CODE, b"one")
+    found = eventlog.summary(log, {0: extended(b"one"), 11: b"\1" * 32})
+    assert found["matches_pcrs"] is True and list(found["differing_pcrs"]) == ["11"]
+
+
 def test_no_log_and_a_damaged_one_are_facts() -> None:
     assert eventlog.summary(b"", {0: bytes(32)}) == {"present": False}
     found = eventlog.summary(b"damaged" * 10, {0: bytes(32)})

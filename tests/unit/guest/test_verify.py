@@ -169,7 +169,7 @@ def with_(material: verify.Material, **changes: t.Any) -> verify.Material:
         (with_(snp_material(), tpm_quote=tpm_quote(signer="mallory")), {"quote_signature": "quote_invalid"}),
         (
             with_(snp_material(), tpm_quote=dataclasses.replace(tpm_quote(), pcrs={**PCRS, 3: b"\1" * 32})),
-            {"quote_pcrs": "quote_invalid"},
+            {"quote_pcrs": "quote_invalid", "event_log_pcrs": "eventlog_mismatch"},
         ),
         (
             with_(snp_material(), tpm_quote=dataclasses.replace(tpm_quote(), pcrs={0: PCRS[0]})),
@@ -246,15 +246,9 @@ def test_the_tpms_own_key() -> None:
 
 
 def test_the_issuer_of_the_ak_certificate() -> None:
-    name, constraints = "Global Virtual TPM CA - 01", {"2.5.29.19": tlv(0x30, b"\x01\x01\xff")}
-
-    def authority(key: str) -> str:
-        public = spki(rsa_key(key))
-        return pem(certificate(name, name, public, rsa_key(key), 5, constraints, algorithm="rsa"))
-
-    run = checked(snp_material(), ak_roots_pem=authority("vtpm-ca"))
+    run = checked(snp_material(), ak_roots_pem=vtpm_authority())
     assert state(run, "ak_issuer") == "ok" and run.facts["ak_cert_issuer_status"] == "verified"
-    run = checked(snp_material(), ak_roots_pem=authority("mallory"))
+    run = checked(snp_material(), ak_roots_pem=vtpm_authority("mallory"))
     assert failed(run) == {"ak_issuer": "ak_cert_issuer"} and run.facts["ak_cert_issuer_status"] == "refused"
 
 
@@ -279,12 +273,45 @@ def test_a_gap_is_neither_success_nor_failure(material: verify.Material, name: s
     assert found.state == "not checked" and found.gap and found.message
 
 
+VTPM_CA = "Global Virtual TPM CA - 01"
+
+
+def vtpm_authority(key: str = "vtpm-ca") -> str:
+    constraints = {"2.5.29.19": tlv(0x30, b"\x01\x01\xff")}
+    return pem(certificate(VTPM_CA, VTPM_CA, spki(rsa_key(key)), rsa_key(key), 5, constraints, algorithm="rsa"))
+
+
 def test_parts_on_their_own() -> None:
     assert checked(verify.Material(td_quote=Quoter().quote(td_report(b"x")))).verdict == "verified"
-    assert checked(verify.Material(ak_certificate=ak_certificate(AK), tpm_quote=tpm_quote())).verdict == "verified"
     run = checked(verify.Material(event_log=LOG))
-    assert run.verdict == "verified" and run.facts["event_log"]["replayed"]["0"] == REPLAYED[0].hex()
+    assert run.verdict == "incomplete" and run.facts["event_log"]["replayed"]["0"] == REPLAYED[0].hex()
     assert state(run, "event_log_pcrs") == "not checked"
+
+
+def test_without_hardware_the_authority_must_be_known() -> None:
+    """Anybody can certify a key: on a Trusted Launch VM nothing else vouches for it."""
+    material = verify.Material(ak_certificate=ak_certificate(AK), tpm_quote=tpm_quote(), event_log=LOG)
+    run = checked(material)
+    assert run.verdict == "incomplete" and VTPM_CA in run.summary()
+    assert checked(material, ak_roots_pem=vtpm_authority()).verdict == "verified"
+
+
+def test_nothing_binds_a_tpm_to_a_bare_report() -> None:
+    material = verify.Material(
+        snp_report=HOST.report(), certificates=[HOST.vcek(), HOST.ask], tpm_quote=tpm_quote(), ak_modulus=modulus_of(AK)
+    )
+    run = checked(material)
+    assert run.verdict == "incomplete" and state(run, "hcl_key") == "not checked"
+
+
+@pytest.mark.parametrize(
+    "wish", [{"user_data": bytes(64)}, {"quote_nonce": b"n"}, {"issuer": "https://a"}, {"token_nonce": "n"}], ids=str
+)
+def test_no_wish_passes_by_silently(wish: t.Dict[str, t.Any]) -> None:
+    material = verify.Material(ak_certificate=ak_certificate(AK))
+    run = checked(material, ak_roots_pem=vtpm_authority(), **wish)
+    assert run.verdict == "incomplete"
+    assert failed(checked(material, require_tee="confidential")) == {"tee": "not_a_cvm"}
 
 
 # --- tokens (X-04)

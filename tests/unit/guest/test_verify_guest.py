@@ -16,6 +16,7 @@ from unit.guest.release_fakes import refused
 from unit.guest.silicon_fakes import Host, hcl_blob, modulus_of, pem, runtime_data
 from unit.guest.tdx_fakes import Quoter, root_pem, td_report
 from unit.guest.test_eventlog import POST_CODE, SHA256, header, record
+from unit.guest.test_verify import vtpm_authority
 from unit.guest.tpm_fakes import FakeTpm, install
 
 from ansible_collections.confidential.azure_skr.plugins.module_utils.guest import (
@@ -116,10 +117,12 @@ def test_tdx(vm: Vm) -> None:
 def test_trusted_launch(vm: Vm) -> None:
     del vm.tpm.nv[fakes.HCL_REPORT]
     found = vm.info()
-    assert found["verified"] and found["evidence"]["tee"] == "none" and state(found, "hardware") == "not checked"
-    assert "Trusted Launch VM, whose host can read its memory" in found["summary"]
+    assert found["verdict"] == "incomplete" and state(found, "hardware") == "not checked"
+    assert found["evidence"]["tee"] == "none" and "unverified issuer" in found["summary"]
+    found = vm.info(ak_roots_pem=vtpm_authority())
+    assert found["verified"] and "Trusted Launch VM, whose host can read its memory" in found["summary"]
     assert vm.info(require_tee="confidential")["reasons"] == ["not_a_cvm"]
-    assert vm.info(user_data=bytes(64))["reasons"] == ["not_a_cvm"]
+    assert vm.info(user_data=bytes(64), ak_roots_pem=vtpm_authority())["verdict"] == "incomplete"
 
 
 def test_user_data_and_nonce(vm: Vm) -> None:
