@@ -17,8 +17,10 @@ import pytest
 from unit.guest.doctor_fakes import alone, told, wanted
 from unit.guest.release_fakes import refused
 
-from ansible_collections.confidential.azure_skr.plugins.module_utils.guest import arguments, deliver, http
+from ansible_collections.confidential.azure_skr.plugins.module_utils.guest import arguments, http
 from ansible_collections.confidential.azure_skr.plugins.module_utils.guest.commands import doctor as command
+from ansible_collections.confidential.azure_skr.plugins.module_utils.guest.commands import options as shared
+from ansible_collections.confidential.azure_skr.plugins.module_utils.guest.deliver import files
 from ansible_collections.confidential.azure_skr.plugins.module_utils.guest.doctor import (
     examination,
     findings,
@@ -173,7 +175,7 @@ def test_destination(monkeypatch: pytest.MonkeyPatch) -> None:
     assert alone(machine.destination(wanted())).severity == "skipped"
     assert alone(machine.destination(wanted(dest="x"))).code == "invalid_input"
     for kind, severity in (("tmpfs", "ok"), ("ext4", "failed")):
-        monkeypatch.setattr(deliver, "file_system", lambda _folder, kind=kind: (kind, "/"))
+        monkeypatch.setattr(files, "file_system", lambda _folder, kind=kind: (kind, "/"))
         assert alone(machine.destination(wanted(dest="/x/y"))).severity == severity
 
 
@@ -282,16 +284,16 @@ def test_what_makes_the_module_fail(fail_on: str, fails: bool) -> None:
 def test_the_command_has_the_modules_options(capsys: pytest.CaptureFixture[str]) -> None:
     parser = argparse.ArgumentParser()
     command.add(parser)
-    options = vars(parser.parse_args([]))
-    assert set(options) == {*arguments.doctor_argument_spec(), "json"}
-    for name, option in arguments.doctor_argument_spec().items():
-        assert options[name] == option.get("default"), name
-    given = parser.parse_args(["--known-client-ids", "a", "--known-client-ids", "b", "--tpm-timeout", "2"])
-    assert given.known_client_ids == ["a", "b"] and given.tpm_timeout == 2.0
-    assert parser.parse_args([]).known_client_ids == []
-    for words in (["--vault-uri", "a", "--hsm-uri", "b"], ["--identity-source", "x"]):
-        with pytest.raises(SystemExit):
-            parser.parse_args(words)
+    spec = arguments.doctor_argument_spec()
+    values = shared.read(vars(parser.parse_args([])), spec)
+    assert values == {name: option.get("default") for name, option in spec.items()}
+    words = ["--known-client-ids", "a", "--known-client-ids", "b", "--tpm-timeout", "2", "--pcrs", "7"]
+    given = shared.read(vars(parser.parse_args(words)), spec)
+    assert (given["known_client_ids"], given["tpm_timeout"], given["pcrs"]) == (["a", "b"], 2.0, [7])
+    with pytest.raises(SkrFailure, match="hsm_uri is given"):
+        command.run(vars(parser.parse_args(["--vault-uri", "a", "--hsm-uri", "b"])))
+    with pytest.raises(SystemExit):
+        parser.parse_args(["--identity-source", "x"])
     capsys.readouterr()
     assert "what is wrong" in command.HELP and command.NAME == "doctor"
 

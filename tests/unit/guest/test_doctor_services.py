@@ -35,7 +35,7 @@ def cloud(*answers: Answer) -> t.Tuple[http.Http, Cloud]:
     left = list(answers)
     made = Cloud(lambda _request: left.pop(0) if len(left) > 1 else left[0])
     client = http.Http(local=True)
-    client._session.mount("https://", made)
+    client.ready().mount("https://", made)
     return client, made
 
 

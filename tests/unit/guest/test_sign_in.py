@@ -55,7 +55,7 @@ def ask(source: sign_in.Source, *answers: fakes.Answer, audience: str = VAULT) -
     left = list(answers or [GOOD])
     cloud = Cloud(lambda _request: left.pop(0) if len(left) > 1 else left[0])
     client = http.Http(local=True, sleep=lambda _seconds: None)
-    client._session.mount("https://", cloud)
+    client.ready().mount("https://", cloud)
     try:
         return sign_in.token(source, audience, imds.Imds(client), client), cloud
     except SkrFailure as error:
@@ -322,7 +322,7 @@ def test_a_wrong_secret_is_sent_once(secret_file: str) -> None:
         return said(7000215)
 
     client = http.Http(local=True, sleep=lambda _seconds: None)
-    client._session.mount("https://", Cloud(function))
+    client.ready().mount("https://", Cloud(function))
     with refused("client_secret_refused"):
         sign_in.token(source, VAULT, imds.Imds(client), client)
     assert len(seen) == 1 and "secret" not in seen[0].lower()

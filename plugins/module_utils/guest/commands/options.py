@@ -15,35 +15,71 @@ from ...policy.failure import SkrFailure
 _PREFIX = "option_"  # the parser has names of its own
 _KINDS: t.Dict[str, t.Any] = {"str": str, "path": str, "int": int, "float": float}
 Spec = t.Mapping[str, t.Mapping[str, t.Any]]
+# Of the options that several commands have.
+_HELP = {
+    "require_tee": "what this VM has to be",
+    "pcrs": "a PCR to attest (may be repeated)",
+    "renew_ak_certificate": "whether to have the AK certificate renewed",
+    "attestation_url": "the attestation provider that this VM asks",
+    "vault_uri": "the vault",
+    "hsm_uri": "the managed HSM, instead of a vault",
+    "key_name": "the key, looked at where the identity may read it",
+    "key_version": "a version of the key (default the latest)",
+    "dest": "where the key is to go",
+    "tpm_device": "the TPM",
+    "tpm_timeout": "seconds to wait while another process holds the TPM",
+    "imds_endpoint": "the metadata service",
+    "https_proxy": "proxy for vault and attestation provider",
+    "ca_path": "CA bundle",
+    "report_roots_path": "further roots of hardware reports",
+    "event_log_path": "the measured boot log",
+    "cache_dir": "folder for public signing keys",
+    "identity_source": "who asks for the access token",
+    "identity_client_id": "which managed identity, by client id",
+    "identity_object_id": "the same, by object id",
+    "identity_resource_id": "the same, by resource id",
+    "known_client_ids": "client ids to try where the identity is ambiguous (may be repeated)",
+    "tenant": "tenant of the application",
+    "client_id": "id of the application",
+    "client_secret_file": "file with the application's secret",
+    "client_certificate_file": "PEM file with the application's certificate and key",
+    "federated_token_file": "file with another issuer's token",
+    "authority_host": "the sign-in host",
+}
 
 
 def add(parser: argparse.ArgumentParser, title: str, spec: Spec) -> None:
-    """One option for each of the argument spec; what they mean the modules' documentation tells."""
+    """One option for each of the argument spec; what the rarer ones mean the modules' documentation tells."""
     group = parser.add_argument_group(title)
     for name, option in spec.items():
-        flag, dest = f"--{name.replace('_', '-')}", _PREFIX + name
-        default = "" if option.get("default") in (None, [], "", False) else f"default {option['default']}"
+        flag, default = f"--{name.replace('_', '-')}", option.get("default")
+        told = "" if default in (None, [], "", False) else f"default {default}"
+        meaning = _HELP.get(name, "")
+        words: t.Dict[str, t.Any] = {
+            "dest": _PREFIX + name,
+            "help": f"{meaning} ({told})" if meaning and told else meaning or told,
+        }
         if option["type"] == "bool":
-            group.add_argument(flag, action=argparse.BooleanOptionalAction, default=option.get("default"), dest=dest)
+            words.update(action=argparse.BooleanOptionalAction, default=default)
         elif option["type"] == "list":
-            group.add_argument(flag, action="append", metavar="WORD", help="may be given several times", dest=dest)
+            words.update(action="append", metavar="VALUE", type=_KINDS[option.get("elements", "str")])
         elif option["type"] == "dict":
-            group.add_argument(flag, metavar="FILE", help="a file with JSON", dest=dest)
+            words.update(metavar="FILE", help=meaning or "a file with JSON")
         else:
-            more: t.Dict[str, t.Any] = {"choices": option["choices"]} if "choices" in option else {"metavar": "VALUE"}
-            group.add_argument(
-                flag,
-                type=_KINDS[option["type"]],
-                required=option.get("required", False),
-                help=default,
-                dest=dest,
-                **more,
+            words.update(type=_KINDS[option["type"]], required=option.get("required", False))
+            words.update({"choices": option["choices"]} if "choices" in option else {"metavar": "VALUE"})
+        group.add_argument(flag, **words)
+
+
+def read(options: t.Mapping[str, t.Any], spec: Spec, exclusive: t.Iterable[t.Sequence[str]] = ()) -> t.Dict[str, t.Any]:
+    """The values as a module would have them; of a group of ``exclusive`` one alone. Raises SkrFailure ``invalid_input``."""
+    found: t.Dict[str, t.Any] = {}
+    for group in exclusive:
+        given = [name for name in group if options.get(_PREFIX + name) is not None]
+        if len(given) > 1:
+            raise SkrFailure(
+                "invalid_input", f"{given[1]} is given, wanted nothing beside {given[0]}.", {"option": given[1]}
             )
-
-
-def read(options: t.Mapping[str, t.Any], spec: Spec) -> t.Dict[str, t.Any]:
-    """The values as a module would have them. Raises SkrFailure ``invalid_input``."""
-    found = {}
     for name, option in spec.items():
         value = options.get(_PREFIX + name)
         if value is None:

@@ -44,7 +44,7 @@ def run(options: t.Dict[str, t.Any]) -> t.Tuple[int, str]:
     """Exit status and what to print: public facts alone. Raises SkrFailure."""
     values: t.Dict[str, t.Any] = {}
     for spec in _specs().values():
-        values.update(shared.read(options, spec))
+        values.update(shared.read(options, spec, (*arguments.IDENTITY_EXCLUSIVE, *arguments.RELEASE_EXCLUSIVE)))
     if not values["vault_uri"] and not values["hsm_uri"]:
         raise invalid("vault_uri", None, "the address of the vault, or hsm_uri")
     entry = {**values, "name": options.get("secret_name")}
