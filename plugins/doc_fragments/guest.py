@@ -55,6 +55,31 @@ options:
       - Directory for the attestation provider's public signing keys and the host's public certificate chain, which saves requests later.
     type: path
     default: /run/azure-skr
+  require_tee:
+    description:
+      - What must isolate the VM. V(any) accepts a Trusted Launch VM too, whose memory the host can read; V(confidential) wants SNP or TDX.
+      - The kind is found by what the vTPM holds. Where the report of a confidential VM cannot be had, that is a failure and nothing weaker is used.
+    type: str
+    choices: [any, confidential, snp, tdx]
+    default: any
+    version_added: 0.2.0
+  pcrs:
+    description:
+      - The PCRs (SHA-256 bank) that are quoted, and that the key in the TPM is bound to.
+      - Azure's attestation service may refuse other sets than the default on Linux.
+    type: list
+    elements: int
+    default: [0, 1, 2, 3, 4, 5, 6, 7]
+    version_added: 0.2.0
+  renew_ak_certificate:
+    description:
+      - With V(when_due) the host's certificate service is asked for a new AK certificate when the present one has 90 days left or less.
+      - It is stored in the TPM where the TPM allows it. On a confidential VM only the platform may, so it serves this attestation only.
+      - That it cannot be renewed is a warning. The platform usually renews it by itself.
+    type: str
+    choices: [never, when_due]
+    default: never
+    version_added: 0.2.0
 requirements:
   - python >= 3.9
   - cryptography >= 3.4

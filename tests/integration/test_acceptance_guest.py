@@ -51,13 +51,14 @@ def test_other_refusals_of_the_tpm(local_lab: Lab, site: Site) -> None:
         ("RSA_Decrypt", "0x99d", "pcr_changed"),
         ("RSA_Decrypt", "0x128", "pcr_changed"),
         ("Quote", "0x101", "tpm_error"),
-        ("NV_ReadPublic", "0x18b", "not_a_cvm"),
         ("ReadPublic", "0x18b", "ak_missing"),
         ("NV_Read", "0x14a", "tpm_error"),
     ):
         with local_lab.fault("rc", service="tpm", operation=operation, code=code):
             result = site.release()
         assert result["reason"] == reason, (operation, code, result)
+    with local_lab.fault("rc", service="tpm", operation="NV_ReadPublic", code="0x18b"):
+        assert site.release(require_tee="confidential")["reason"] == "not_a_cvm"
 
 
 def test_tpm_permission(local_lab: Lab, site: Site, tmp_path: Path) -> None:
@@ -144,7 +145,8 @@ def test_stale_collateral(local_lab: Lab, site: Site, tmp_path: Path) -> None:
 def test_ak_certificate(local_lab: Lab, site: Site) -> None:
     local_lab.call("vm_ak_certificate", name="cvm-04", days=20)
     info = local_lab.module("attestation_info", **local_lab.guest("cvm-04"), attestation_url=AUTHORITY)
-    assert info["evidence"]["ak_cert_days_left"] in (19, 20)
+    assert info["evidence"]["ak_cert_days_left"] in (19, 20) and info["evidence"]["ak_cert_renewal_due"] is True
+    assert "days left" in str(info["warnings"]), info
     local_lab.call("vm_ak_certificate", name="cvm-04", days=-1)
     info = local_lab.module("attestation_info", **local_lab.guest("cvm-04"), attestation_url=AUTHORITY)
     assert info["reason"] == "ak_cert_expired"

@@ -46,6 +46,9 @@ def guest_argument_spec() -> t.Dict[str, t.Any]:
         "report_roots_path": {"type": "path"},
         "event_log_path": {"type": "path", "default": "/sys/kernel/security/tpm0/binary_bios_measurements"},
         "cache_dir": {"type": "path", "default": "/run/azure-skr"},
+        "require_tee": {"type": "str", "choices": ["any", "confidential", "snp", "tdx"], "default": "any"},
+        "pcrs": {"type": "list", "elements": "int", "default": list(range(8))},
+        "renew_ak_certificate": {"type": "str", "choices": ["never", "when_due"], "default": "never"},
     }
 
 
@@ -66,7 +69,8 @@ def guest(options: t.Mapping[str, t.Any]) -> Guest:
     """Settings from a module's options. Imported here: a missing library must not keep the module from saying so."""
     from .attest import Guest
 
-    return Guest(**{name: options[name] for name in guest_argument_spec()})
+    given = {name: options[name] for name in guest_argument_spec()}
+    return Guest(**{**given, "pcrs": tuple(given["pcrs"])})
 
 
 def identity(options: t.Mapping[str, t.Any]) -> Identity:

@@ -193,3 +193,8 @@ def pem_certificates(text: str) -> t.List[bytes]:
         except ValueError as error:  # characters beyond ASCII are not even a binascii.Error
             raise DerError("PEM block is not base64") from error
     return found
+
+
+def to_pem(content: bytes) -> str:
+    """One certificate as PEM text."""
+    return f"-----BEGIN CERTIFICATE-----\n{base64.encodebytes(content).decode('ascii')}-----END CERTIFICATE-----\n"

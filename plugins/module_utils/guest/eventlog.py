@@ -19,6 +19,7 @@ from ..policy.failure import SkrFailure
 EV_NO_ACTION = 0x00000003
 EV_EFI_VARIABLE_DRIVER_CONFIG = 0x80000001
 ALG_SHA256 = 0x000B
+FIRMWARE = 8  # PCRs below this are extended by firmware alone, with an event for each; others also by an OS without one
 _SPEC_ID = b"Spec ID Event03\0"
 _LOCALITY = b"StartupLocality\0"
 
@@ -93,3 +94,30 @@ def secure_boot(events: t.Iterable[Event]) -> t.Optional[bool]:
         if name == "SecureBoot":
             return event.data[32 + 2 * name_length :][:data_length] == b"\x01"
     return None
+
+
+def compare(replayed: t.Mapping[int, bytes], values: t.Mapping[int, bytes]) -> t.List[int]:
+    """The PCRs whose live value is not the one that the log leads to; one without events stays at zeros."""
+    return sorted(pcr for pcr, value in values.items() if replayed.get(pcr, bytes(len(value))) != value)
+
+
+def summary(log: bytes, values: t.Mapping[int, bytes]) -> t.Dict[str, t.Any]:
+    """Public facts of a log and the live PCRs. A damaged log is a fact too: the service judges it, not this VM."""
+    if not log:
+        return {"present": False}
+    try:
+        events = decode(log)
+        replayed = replay(events)
+        state = secure_boot(events)
+    except SkrFailure as error:
+        return {"present": True, "error": error.message}
+    differing = compare(replayed, values)
+    return {
+        "present": True,
+        "events": len(events),
+        "secure_boot": state,
+        "matches_pcrs": not any(pcr < FIRMWARE for pcr in differing),
+        "differing_pcrs": {
+            str(pcr): {"log": replayed.get(pcr, bytes(32)).hex(), "tpm": values[pcr].hex()} for pcr in differing
+        },
+    }

@@ -33,6 +33,7 @@ REPORT_DATA = {"snp": 0x50, "tdx": 128}
 class HclReport:
     """A parsed report; nothing is verified yet."""
 
+    raw: bytes
     header_version: int
     tee: str
     hardware_report: bytes  # 1,184 bytes
@@ -96,7 +97,9 @@ def parse(blob: bytes) -> HclReport:
         raise _malformed(f"its runtime data are not JSON ({error})", blob) from error
     if not isinstance(runtime, dict):
         raise _malformed("its runtime data are not a JSON object", blob)
-    return HclReport(header_version, TEES[kind], blob[HEADER : HEADER + SLOT], HASHES[hash_kind], runtime_data, runtime)
+    return HclReport(
+        blob, header_version, TEES[kind], blob[HEADER : HEADER + SLOT], HASHES[hash_kind], runtime_data, runtime
+    )
 
 
 def check_binding(report: HclReport, ak_modulus: int) -> None:
@@ -107,9 +110,18 @@ def check_binding(report: HclReport, ak_modulus: int) -> None:
 
     Raises SkrFailure ``hcl_binding`` or ``tee_unsupported``.
     """
-    if report.tee not in REPORT_DATA:
-        raise SkrFailure("tee_unsupported", f"The HCL report is of type {report.tee}, wanted snp.", {"tee": report.tee})
     # 1
+    check_runtime(report)
+    # 2
+    check_key(report, ak_modulus)
+
+
+def check_runtime(report: HclReport) -> None:
+    """Step 1. Raises SkrFailure ``hcl_binding`` or ``tee_unsupported``."""
+    if report.tee not in REPORT_DATA:
+        raise SkrFailure(
+            "tee_unsupported", f"The HCL report is of type {report.tee}, wanted snp or tdx.", {"tee": report.tee}
+        )
     digest = hashlib.new(report.hash_name, report.runtime_data).digest()
     if report.report_data != digest.ljust(64, b"\0"):
         raise SkrFailure(
@@ -117,7 +129,10 @@ def check_binding(report: HclReport, ak_modulus: int) -> None:
             "The hash of the HCL report's runtime data is not in the hardware report.",
             {"wanted": digest.hex(), "found": report.report_data.hex()},
         )
-    # 2
+
+
+def check_key(report: HclReport, ak_modulus: int) -> None:
+    """Step 2. Raises SkrFailure ``hcl_binding``."""
     if report.key_modulus("HCLAkPub") != ak_modulus:
         raise SkrFailure("hcl_binding", "HCLAkPub in the HCL report is not this TPM's attestation key at 0x81000003.")
 

@@ -137,8 +137,9 @@ class Http:
         headers: t.Optional[t.Mapping[str, str]] = None,
         params: t.Optional[t.Mapping[str, str]] = None,
         document: t.Any = None,
+        form: t.Union[t.Mapping[str, str], bytes, None] = None,
     ) -> Reply:
-        """One call; ``what`` names the service in messages, ``document`` is sent as JSON.
+        """One call; ``what`` names the service in messages, ``document`` is sent as JSON, ``form`` percent-encoded.
 
         Raises SkrFailure: network_unreachable, tls_untrusted, redirect_refused. Any other status is returned.
         """
@@ -146,7 +147,7 @@ class Http:
         while True:
             reply: t.Optional[Reply] = None
             try:
-                reply = self._once(what, method, url, headers, params, document)
+                reply = self._once(what, method, url, headers, params, document, form)
             except SkrFailure as error:
                 if error.reason != "network_unreachable" or not pauses:
                     raise
@@ -164,6 +165,7 @@ class Http:
         headers: t.Optional[t.Mapping[str, str]],
         params: t.Optional[t.Mapping[str, str]],
         document: t.Any,
+        form: t.Union[t.Mapping[str, str], bytes, None],
     ) -> Reply:
         import requests
 
@@ -176,6 +178,7 @@ class Http:
                 headers=dict(headers or {}),
                 params=params,
                 json=document,
+                data=form,
                 timeout=self._timeout,
                 allow_redirects=False,
                 verify=self._bundle or True,

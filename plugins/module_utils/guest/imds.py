@@ -2,15 +2,20 @@
 # Copyright (c) 2026, confidential.azure_skr contributors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The Azure Instance Metadata Service (IMDS): managed-identity tokens and the host's VCEK chain (THIM)."""
+"""The Azure Instance Metadata Service (IMDS): managed-identity tokens, and what the host knows of its hardware (THIM)."""
 
 from __future__ import annotations
 
+import base64
+import binascii
 import re
+import time
 import typing as t
+import urllib.parse
+import uuid
 
 from ..policy.failure import SkrFailure
-from .http import SERVER_ERRORS, Http, Reply, Retry, proxy_variables
+from .http import NEVER, SERVER_ERRORS, Http, Reply, Retry, proxy_variables
 
 ENDPOINT = "http://169.254.169.254"
 # Microsoft's guidance: 404, 410, 429 and 5xx may pass, all else is final.
@@ -19,6 +24,8 @@ _RETRY = Retry(SERVER_ERRORS | {404, 410, 429}, (2.0, 4.0, 8.0, 16.0))
 _UPDATE = Retry(_RETRY.statuses, (40.0, 40.0, 40.0))
 _METADATA = {"Metadata": "true"}
 _TOKEN = re.compile(r"[!-~]+")  # what may stand in a header; a token is less than that
+_RENEWAL = "/metadata/THIM/tvm/certificate"
+_RENEWAL_PAUSE = 60.0  # seconds that Microsoft's client gives the host to have a certificate made
 
 
 class Identity(t.NamedTuple):
@@ -37,8 +44,8 @@ class Identity(t.NamedTuple):
 class Imds:
     """The metadata service of this VM; ``endpoint`` differs from the link-local address only in a lab."""
 
-    def __init__(self, http: Http, endpoint: str = ENDPOINT) -> None:
-        self._http, self._endpoint = http, endpoint.rstrip("/")
+    def __init__(self, http: Http, endpoint: str = ENDPOINT, sleep: t.Callable[[float], None] = time.sleep) -> None:
+        self._http, self._endpoint, self._sleep = http, endpoint.rstrip("/"), sleep
 
     @property
     def count(self) -> int:
@@ -85,12 +92,90 @@ class Imds:
             )
         return "".join(f"{part}".rstrip("\n") + "\n" for part in parts)
 
-    def _get(self, path: str, parameters: t.Mapping[str, str]) -> Reply:
-        call = ("the metadata service", "GET", self._endpoint + path)
+    def td_quote(self, report: bytes) -> bytes:
+        """A quote that the host makes of this TD report. Raises SkrFailure ``td_quote_unavailable``."""
+        document = {"report": base64.urlsafe_b64encode(report).rstrip(b"=").decode("ascii")}
+        reply = self._ask("POST", "/acc/tdquote", {}, _RETRY, document=document)
+        text = reply.json().get("quote")
         try:
-            reply = self._http.request(*call, _RETRY, headers=_METADATA, params=parameters)
-            if reply.status == 410:
-                reply = self._http.request(*call, _UPDATE, headers=_METADATA, params=parameters)
+            if reply.status == 200 and isinstance(text, str) and text:
+                plain = text.rstrip("=").replace("-", "+").replace("_", "/")
+                return base64.b64decode(plain + "=" * (-len(plain) % 4), validate=True)
+        except (binascii.Error, ValueError):
+            pass
+        raise SkrFailure(
+            "td_quote_unavailable",
+            f"The metadata service did not make a quote of the TD report ({reply.status}).",
+            {"status": reply.status},
+        )
+
+    def vm_id(self) -> str:
+        """This VM's id as the platform has it. Raises SkrFailure ``imds_error``."""
+        reply = self._get("/metadata/instance/compute/vmId", {"api-version": "2019-03-11", "format": "text"})
+        text = reply.body.decode("ascii", "replace").strip()
+        try:
+            return str(uuid.UUID(text))
+        except ValueError:
+            raise SkrFailure(
+                "imds_error",
+                f"The metadata service did not tell this VM's id ({reply.status}).",
+                {"status": reply.status},
+            ) from None
+
+    def renewed_ak_certificate(self, certificate: bytes) -> str:
+        """PEM text of a new AK certificate for the key of this one (DER): at once, or after a pause where it takes one.
+
+        Raises SkrFailure ``ak_renewal``, or as for any request.
+        """
+        named = {"vmId": self.vm_id(), "requestId": str(uuid.uuid4())}
+        base64_line = base64.b64encode(certificate).decode("ascii")
+        pem = f"-----BEGIN CERTIFICATE-----\n{base64_line}\n-----END CERTIFICATE-----\n"
+        body = urllib.parse.quote(pem, safe="").encode("ascii")
+        headers = {"Content-Type": "application/x-www-form-urlencoded"}
+
+        def ask(version: str) -> Reply:
+            parameters = {"api-version": version, **named}
+            return self._ask("POST", f"{_RENEWAL}/renew", parameters, NEVER, headers=headers, form=body)
+
+        reply = ask("2023-07-01")
+        if found := _certificate_in(reply):
+            return found
+        reply = ask("2021-12-01")
+        query = reply.json().get("CertQueryId")
+        if reply.status in (200, 202) and isinstance(query, str) and query:
+            self._sleep(_RENEWAL_PAUSE)
+            reply = self._get(f"{_RENEWAL}/query", {"api-version": "2021-12-01", **named, "guid": query})
+        if found := _certificate_in(reply):
+            return found
+        raise SkrFailure(
+            "ak_renewal",
+            f"The host's certificate service did not give a new AK certificate ({reply.status}).",
+            {"status": reply.status},
+        )
+
+    def _get(self, path: str, parameters: t.Mapping[str, str]) -> Reply:
+        return self._ask("GET", path, parameters, _RETRY)
+
+    def _ask(
+        self,
+        method: str,
+        path: str,
+        parameters: t.Mapping[str, str],
+        retry: Retry,
+        headers: t.Optional[t.Mapping[str, str]] = None,
+        document: t.Any = None,
+        form: t.Optional[bytes] = None,
+    ) -> Reply:
+        call = ("the metadata service", method, self._endpoint + path)
+        sent = {**_METADATA, **(headers or {})}
+
+        def once(retry: Retry) -> Reply:
+            return self._http.request(*call, retry, headers=sent, params=parameters, document=document, form=form)
+
+        try:
+            reply = once(retry)
+            if reply.status == 410 and retry is not NEVER:
+                reply = once(_UPDATE)
             return reply
         except SkrFailure as error:
             if error.reason == "network_unreachable":
@@ -112,3 +197,8 @@ class Imds:
             f"The metadata service at {self._endpoint} cannot be reached: {why}.{seen}",
             {"endpoint": self._endpoint, "proxy_variables": names},
         )
+
+
+def _certificate_in(reply: Reply) -> t.Optional[str]:
+    text = reply.json().get("AkCertPem")
+    return text if reply.status == 200 and isinstance(text, str) and text.strip() else None

@@ -12,22 +12,10 @@ import time
 import typing as t
 
 from ..policy.failure import SkrFailure
-from . import crypto, der, documents, jwt
+from . import certificates, crypto, der, documents, jwt
 from .keyvault import KeyId
 
-_RSA = {
-    "1.2.840.113549.1.1.11": "SHA256",
-    "1.2.840.113549.1.1.12": "SHA384",
-    "1.2.840.113549.1.1.13": "SHA512",
-}
-_ECDSA = {
-    "1.2.840.10045.4.3.2": "SHA256",
-    "1.2.840.10045.4.3.3": "SHA384",
-    "1.2.840.10045.4.3.4": "SHA512",
-}
-_SAN, _BASIC_CONSTRAINTS = "2.5.29.17", "2.5.29.19"
-_KEY_USAGE, _NAME_CONSTRAINTS = "2.5.29.15", "2.5.29.30"
-_KEY_CERT_SIGN = 0x04  # bit 5 of KeyUsage
+_SAN = "2.5.29.17"
 _DNS_NAME = 0x82
 
 
@@ -67,7 +55,7 @@ def verify(token: str, key: KeyId, algorithm: str, nonce: str, bundle: str, now:
         )
     _check_thumbprints(header, leaf)
     # 2
-    public = _public_key(leaf)
+    public = certificates.public_key(leaf)
     if not isinstance(public, crypto.rsa.RSAPublicKey):
         raise SkrFailure("response_signature_invalid", "The release answer is not signed with an RSA key.")
     try:
@@ -105,13 +93,13 @@ def check_chain(chain: t.Sequence[der.Certificate], bundle: str, now: float) -> 
         if not certificate.not_before <= now <= certificate.not_after:
             raise _untrusted(f"certificate {certificate.common_name()!r} is not valid now")
     for below, (subject, issuer) in enumerate(zip(chain, chain[1:])):
-        if not _issued(subject, issuer, below):
+        if not certificates.issued(subject, issuer, below):
             raise _untrusted(f"{subject.common_name()!r} was not issued by {issuer.common_name()!r}")
     last = chain[-1]
     for anchor in _anchors(bundle, last):
-        if anchor.der == last.der and (len(chain) > 1 or _is_ca(last)):
+        if anchor.der == last.der and (len(chain) > 1 or certificates.is_ca(last)):
             return
-        if anchor.not_before <= now <= anchor.not_after and _issued(last, anchor, len(chain) - 1):
+        if anchor.not_before <= now <= anchor.not_after and certificates.issued(last, anchor, len(chain) - 1):
             return
     raise _untrusted(f"it ends at {last.common_name()!r}, which the CA bundle {bundle} does not know")
 
@@ -132,50 +120,6 @@ def _anchors(bundle: str, last: der.Certificate) -> t.Iterator[der.Certificate]:
             continue  # a root that this reader cannot read is a root that is not used
         if anchor.subject in (last.issuer, last.subject):
             yield anchor
-
-
-def _is_ca(certificate: der.Certificate, below: int = 0) -> bool:
-    """Whether it may issue certificates, with so many authorities between it and the leaf (RFC 5280, 4.2.1.3 and .9).
-
-    Name constraints (4.2.1.10) are not evaluated here, so an authority that has them counts as none.
-    """
-    content = certificate.extensions.get(_BASIC_CONSTRAINTS)
-    if content is None or _NAME_CONSTRAINTS in certificate.extensions:
-        return False
-    fields = der.children(der.expect(content, der.SEQUENCE).content)
-    if not fields or fields[0].whole != b"\x01\x01\xff":
-        return False
-    if len(fields) > 1 and int.from_bytes(fields[1].content, "big") < below:
-        return False
-    usage = certificate.extensions.get(_KEY_USAGE)
-    return usage is None or bool(der.expect(usage, der.BITS).content[1] & _KEY_CERT_SIGN)
-
-
-def _public_key(certificate: der.Certificate) -> t.Any:
-    """The key of a certificate; None when it is of a kind that nobody here can verify with."""
-    try:
-        return crypto.load_der_public_key(certificate.public_key)
-    except (ValueError, crypto.UnsupportedAlgorithm):
-        return None
-
-
-def _issued(subject: der.Certificate, issuer: der.Certificate, below: int) -> bool:
-    if subject.issuer != issuer.subject or not _is_ca(issuer, below):
-        return False
-    key = _public_key(issuer)
-    algorithm = subject.signature_algorithm
-    try:
-        if isinstance(key, crypto.rsa.RSAPublicKey) and algorithm in _RSA:
-            key.verify(
-                subject.signature, subject.tbs, crypto.padding.PKCS1v15(), getattr(crypto.hashes, _RSA[algorithm])()
-            )
-        elif isinstance(key, crypto.ec.EllipticCurvePublicKey) and algorithm in _ECDSA:
-            key.verify(subject.signature, subject.tbs, crypto.ec.ECDSA(getattr(crypto.hashes, _ECDSA[algorithm])()))
-        else:
-            return False
-    except crypto.InvalidSignature:
-        return False
-    return True
 
 
 def check_name(leaf: der.Certificate, host: str) -> None:

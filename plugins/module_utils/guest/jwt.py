@@ -70,16 +70,7 @@ class Authority:
         entries = reply.json().get("keys")
         if reply.status != 200 or not isinstance(entries, list):
             raise SkrFailure("attestation_unavailable", f"{self._url} did not give its signing keys ({reply.status}).")
-        keys = {}
-        for entry in entries:
-            if (
-                isinstance(entry, dict)
-                and isinstance(entry.get("kid"), str)
-                and isinstance(entry.get("x5c"), list)
-                and entry["x5c"]
-            ):
-                keys[entry["kid"]] = str(entry["x5c"][0])
-        return keys
+        return certified_keys(entries)
 
     def _load(self) -> t.Dict[str, str]:
         try:
@@ -92,6 +83,20 @@ class Authority:
         self._cache.save(self._name, json.dumps(keys).encode("ascii"))
 
 
+def certified_keys(entries: t.Any) -> t.Dict[str, str]:
+    """Of each entry of a JWKS its kid and its first certificate, in base64 DER."""
+    keys = {}
+    for entry in entries if isinstance(entries, list) else []:
+        if (
+            isinstance(entry, dict)
+            and isinstance(entry.get("kid"), str)
+            and isinstance(entry.get("x5c"), list)
+            and entry["x5c"]
+        ):
+            keys[entry["kid"]] = str(entry["x5c"][0])
+    return keys
+
+
 def _certified_key(encoded: t.Optional[str]) -> t.Optional[crypto.rsa.RSAPublicKey]:
     """The RSA key of a certificate in base64 DER; None when it is no such thing."""
     try:
@@ -101,9 +106,25 @@ def _certified_key(encoded: t.Optional[str]) -> t.Optional[crypto.rsa.RSAPublicK
     return key if isinstance(key, crypto.rsa.RSAPublicKey) else None
 
 
+class Keys(t.Protocol):
+    """Whoever knows an authority's signing keys."""
+
+    def key(self, kid: str) -> t.Optional[crypto.rsa.RSAPublicKey]: ...
+
+
+class KeySet:
+    """The signing keys of an authority as a document (JWKS) that somebody kept."""
+
+    def __init__(self, document: t.Mapping[str, t.Any]) -> None:
+        self._keys = certified_keys(document.get("keys"))
+
+    def key(self, kid: str) -> t.Optional[crypto.rsa.RSAPublicKey]:
+        return _certified_key(self._keys.get(kid))
+
+
 def validate(
     token: str,
-    authority: Authority,
+    authority: Keys,
     issuer: str,
     nonce: str,
     modulus: int,
@@ -121,10 +142,53 @@ def validate(
     ``nonce`` is the base64 text as sent. Raises SkrFailure: token_signature, token_issuer, token_time, token_nonce,
     token_binding.
     """
+    # 1 to 4
+    claims = genuine(token, authority, issuer, now)
+    # 5
+    check_nonce(claims, nonce)
+    # 6
+    if modulus not in moduli(claims, KEY_KID):
+        raise SkrFailure("token_binding", "The attestation token does not name this VM's ephemeral key.")
+    return claims
+
+
+def validate_platform(
+    token: str,
+    authority: Keys,
+    issuer: str,
+    nonce: str,
+    modulus: int,
+    now: t.Optional[float] = None,
+) -> t.Dict[str, t.Any]:
+    """The same of a platform token: its nonce is a claim of its own, and it is bound to the attestation key."""
+    claims = genuine(token, authority, issuer, now)
+    if claims.get("nonce") != nonce:
+        raise SkrFailure("token_nonce", "The attestation token does not carry the nonce of this request.")
+    if modulus not in moduli(claims, "HCLAkPub"):
+        raise SkrFailure("token_binding", "The attestation token does not name this VM's attestation key.")
+    return claims
+
+
+def genuine(token: str, authority: Keys, issuer: t.Optional[str], now: t.Optional[float] = None) -> t.Dict[str, t.Any]:
+    """Steps 1 to 4; without ``issuer`` any is taken. Returns the claims. Raises SkrFailure."""
+    claims = signed_claims(token, authority, issuer)
+    # 3
+    found = str(claims.get("iss", ""))
+    if issuer is not None and authority_key(found) != authority_key(issuer):
+        raise SkrFailure(
+            "token_issuer", f"The attestation token was issued by {found!r}, wanted {issuer}.", {"found": found}
+        )
+    # 4
+    check_time(claims, time.time() if now is None else now)
+    return claims
+
+
+def signed_claims(token: str, authority: Keys, issuer: t.Optional[str]) -> t.Dict[str, t.Any]:
+    """Steps 1 and 2. Raises SkrFailure ``token_signature``."""
     # 1
     try:
         header, claims, signed, signature = split(token)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise SkrFailure("token_signature", f"The attestation token is malformed: {error}.") from error
     if header.get("alg") != "RS256":
         raise SkrFailure(
@@ -134,34 +198,30 @@ def validate(
     kid = str(header.get("kid", ""))
     key = authority.key(kid)
     if key is None:
-        raise SkrFailure("token_signature", f"{issuer} has no signing key {kid!r}.", {"kid": kid})
+        raise SkrFailure("token_signature", f"{issuer or 'The key set'} has no signing key {kid!r}.", {"kid": kid})
     try:
         key.verify(signature, signed, crypto.padding.PKCS1v15(), crypto.hashes.SHA256())
     except crypto.InvalidSignature:
         raise SkrFailure(
             "token_signature", "The attestation token's signature does not verify.", {"kid": kid}
         ) from None
-    # 3
-    found = str(claims.get("iss", ""))
-    if authority_key(found) != authority_key(issuer):
-        raise SkrFailure(
-            "token_issuer", f"The attestation token was issued by {found!r}, wanted {issuer}.", {"found": found}
-        )
-    # 4
-    _check_time(claims, time.time() if now is None else now)
-    # 5
-    runtime = claims.get("x-ms-runtime")
-    runtime = runtime if isinstance(runtime, dict) else {}
-    payload = runtime.get("client-payload")
-    if not isinstance(payload, dict) or payload.get("nonce") != nonce:
-        raise SkrFailure("token_nonce", "The attestation token does not carry the nonce of this request.")
-    # 6
-    if modulus not in _moduli(runtime.get("keys")):
-        raise SkrFailure("token_binding", "The attestation token does not name this VM's ephemeral key.")
     return claims
 
 
-def _check_time(claims: t.Mapping[str, t.Any], now: float) -> None:
+def check_nonce(claims: t.Mapping[str, t.Any], nonce: str) -> None:
+    """Step 5; ``nonce`` is base64 text. Raises SkrFailure ``token_nonce``."""
+    payload = _runtime(claims).get("client-payload")
+    if not isinstance(payload, dict) or payload.get("nonce") != nonce:
+        raise SkrFailure("token_nonce", "The attestation token does not carry the nonce of this request.")
+
+
+def _runtime(claims: t.Mapping[str, t.Any]) -> t.Dict[str, t.Any]:
+    runtime = claims.get("x-ms-runtime")
+    return runtime if isinstance(runtime, dict) else {}
+
+
+def check_time(claims: t.Mapping[str, t.Any], now: float) -> None:
+    """Step 4. Raises SkrFailure ``token_time``."""
     begin, end = documents.seconds(claims.get("nbf")), documents.seconds(claims.get("exp"))
     if begin is None or end is None:
         raise SkrFailure("token_time", "The attestation token has no dates.")
@@ -176,10 +236,11 @@ def _check_time(claims: t.Mapping[str, t.Any], now: float) -> None:
         )
 
 
-def _moduli(keys: t.Any) -> t.List[int]:
-    found = []
+def moduli(claims: t.Mapping[str, t.Any], kid: str) -> t.List[int]:
+    """The RSA moduli of the keys of this id among the runtime claims."""
+    keys, found = _runtime(claims).get("keys"), []
     for key in keys if isinstance(keys, list) else []:
-        if isinstance(key, dict) and key.get("kid") == KEY_KID and isinstance(key.get("n"), str):
+        if isinstance(key, dict) and key.get("kid") == kid and isinstance(key.get("n"), str):
             try:
                 found.append(int.from_bytes(decode(key["n"]), "big"))
             except ValueError:

@@ -2,7 +2,7 @@
 # Copyright (c) 2026, confidential.azure_skr contributors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Microsoft Azure Attestation (MAA): guest attestation, and opening the sealed token."""
+"""Microsoft Azure Attestation (MAA): guest and platform attestation, and opening the sealed token."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from .evidence import Evidence
 from .http import SERVER_ERRORS, Http, Reply, Retry, service_address
 
 API_VERSION = "2020-10-01"
+PLATFORM_VERSIONS = {"SevSnpVm": "2022-08-01", "TdxVm": "2023-04-01-preview"}
 _RETRY = Retry(SERVER_ERRORS | {408, 429}, (5.0, 10.0, 20.0))
 _ADDITIONAL_DATA = b"Transport Key"
 
@@ -30,20 +31,31 @@ def authority(attestation_url: str) -> str:
 
 def attest(http: Http, authority_url: str, evidence: Evidence, payload: t.Mapping[str, str]) -> str:
     """Send the evidence; returns the attestation token (a compact JWT), not validated yet. Raises SkrFailure."""
+    sealed = _post(http, authority_url, "AzureGuest", API_VERSION, evidence.request(payload))
+    return open_envelope(sealed, evidence.decrypt_rsaes)
+
+
+def attest_platform(http: Http, authority_url: str, evidence: Evidence, nonce: str) -> str:
+    """Send the hardware's report alone; returns the attestation token, not validated yet. Raises SkrFailure."""
+    operation, request = evidence.tee.platform()
+    return _post(http, authority_url, operation, PLATFORM_VERSIONS[operation], {**request, "nonce": nonce})
+
+
+def _post(http: Http, authority_url: str, operation: str, version: str, document: t.Mapping[str, t.Any]) -> str:
     reply = http.request(
         "the attestation service",
         "POST",
-        f"{authority_url}/attest/AzureGuest",
+        f"{authority_url}/attest/{operation}",
         _RETRY,
-        params={"api-version": API_VERSION},
-        document=evidence.request(payload),
+        params={"api-version": version},
+        document=document,
     )
     if reply.status != 200:
         raise _refusal(reply, authority_url)
-    sealed = reply.json().get("token")
-    if not isinstance(sealed, str) or not sealed:
+    token = reply.json().get("token")
+    if not isinstance(token, str) or not token:
         raise SkrFailure("attestation_protocol", f"{authority_url} answered without a token.", {"status": reply.status})
-    return open_envelope(sealed, evidence.decrypt_rsaes)
+    return token
 
 
 def _refusal(reply: Reply, authority_url: str) -> SkrFailure:

@@ -22,14 +22,15 @@ POLICY_DEBUG = 1 << 19
 POLICY_MIGRATE = 1 << 18
 POLICY_SMT = 1 << 16
 SIGNING_KEYS = {0: "VCEK", 1: "VLEK", 7: "none"}
-# CPUID family and model (extended and base combined as in the report) of the products.
-_MODELS = {
-    (0x19, 0x00): "Milan",
-    (0x19, 0x01): "Milan",
-    (0x19, 0x10): "Genoa",
-    (0x19, 0x11): "Genoa",
-    (0x1A, 0x02): "Turin",
-}
+NO_AGENT = b"\xff" * 32
+# CPUID family (extended and base added) and ranges of models of the products, whose keys and TCB layout differ.
+# Bergamo and Siena (models 0xA0 and up) are of Genoa's kind, Turin Dense (0x10 and up) of Turin's.
+_MODELS = (
+    ("Milan", 0x19, range(0x00, 0x10)),
+    ("Genoa", 0x19, range(0x10, 0x20)),
+    ("Genoa", 0x19, range(0xA0, 0xB0)),
+    ("Turin", 0x1A, range(0x00, 0x20)),
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,6 +53,9 @@ class Tcb:
         ]
         return ", ".join(parts)
 
+    def parts(self) -> t.Tuple[t.Optional[int], ...]:
+        return self.boot_loader, self.tee, self.snp, self.microcode, self.fmc
+
     def as_dict(self) -> t.Dict[str, t.Optional[int]]:
         return dataclasses.asdict(self)
 
@@ -73,9 +77,11 @@ class SnpReport:
     id_key_digest: bytes
     author_key_digest: bytes
     report_id: bytes
+    migration_agent: bytes  # the agent's report id; all ones where there is none
     reported_tcb: bytes
+    committed_tcb: bytes
     chip_id: bytes
-    product: t.Optional[str]  # None on version 2, which does not tell
+    cpuid: t.Optional[t.Tuple[int, int, int]]  # family, model, stepping; None on version 2, which does not tell
 
     @property
     def signed(self) -> bytes:
@@ -90,6 +96,19 @@ class SnpReport:
     @property
     def debuggable(self) -> bool:
         return bool(self.policy & POLICY_DEBUG)
+
+    @property
+    def migratable(self) -> bool:
+        """Whether a migration agent may take the VM elsewhere, or is already bound to it."""
+        return bool(self.policy & POLICY_MIGRATE) or self.migration_agent not in (NO_AGENT, bytes(32))
+
+    @property
+    def product(self) -> t.Optional[str]:
+        """Milan, Genoa or Turin; None where the report does not tell, or tells of one nobody here knows."""
+        if self.cpuid is None:
+            return None
+        family, model, _stepping = self.cpuid
+        return next((name for name, wanted, models in _MODELS if family == wanted and model in models), None)
 
     def tcb(self, product: str) -> Tcb:
         return decode_tcb(self.reported_tcb, product)
@@ -127,15 +146,9 @@ def parse(raw: bytes) -> SnpReport:
         id_key_digest=raw[0xE0:0x110],
         author_key_digest=raw[0x110:0x140],
         report_id=raw[0x140:0x160],
+        migration_agent=raw[0x160:0x180],
         reported_tcb=raw[0x180:0x188],
+        committed_tcb=raw[0x1E0:0x1E8],
         chip_id=raw[0x1A0:0x1E0],
-        product=_product(raw[0x188], raw[0x189]) if version >= 3 else None,
+        cpuid=(raw[0x188], raw[0x189], raw[0x18A]) if version >= 3 else None,
     )
-
-
-def _product(family: int, model: int) -> t.Optional[str]:
-    if family == 0x19 and 0xA0 <= model <= 0xAF:  # Bergamo and Siena use Genoa's keys
-        return "Genoa"
-    if family == 0x1A and model <= 0x11:
-        return "Turin"
-    return _MODELS.get((family, model))

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import typing as t
 
+from . import reasons_evidence
+
 
 class Reason(t.NamedTuple):
     """Default cause and next step of one reason code, in a user's words."""
@@ -235,7 +237,7 @@ REASONS: t.Dict[str, Reason] = {
     ),
     "not_a_cvm": Reason(
         "The vTPM has no HCL report: this is not a confidential VM.",
-        "Run on a VM of security type ConfidentialVM.",
+        "Run on a VM of security type ConfidentialVM, or set require_tee to any to accept a Trusted Launch VM.",
     ),
     "ak_missing": Reason(
         "The vTPM has no attestation key at 0x81000003.",
@@ -245,7 +247,7 @@ REASONS: t.Dict[str, Reason] = {
     "ak_cert_invalid": Reason("The AK certificate is damaged or is for another key.", "Re-provision the VM."),
     "ak_cert_expired": Reason(
         "The AK certificate has expired.",
-        "Renew it (reboot, or redeploy the VM), then run again.",
+        "Renew it: set renew_ak_certificate to when_due, or reboot the VM, or deallocate and start it; then run again.",
     ),
     "hcl_malformed": Reason(
         "The HCL report does not have the documented layout.", "Report it with the sizes in the facts."
@@ -270,7 +272,7 @@ REASONS: t.Dict[str, Reason] = {
     ),
     "vcek_tcb": Reason(
         "The VCEK certificate is for another firmware level (TCB) than the report.",
-        "Run again later; the host's firmware was just updated.",
+        "Run again later; the host's firmware was just updated. The facts tell whether the certificate is lower or higher.",
     ),
     "quote_invalid": Reason("The TPM quote does not verify.", "The TPM's evidence is not to be trusted."),
     "tee_unsupported": Reason(
@@ -400,3 +402,4 @@ REASONS: t.Dict[str, Reason] = {
         "The key could not be written.", "Check the directory, owner and group named in the message."
     ),
 }
+REASONS.update({code: Reason(*texts) for code, texts in reasons_evidence.TEXTS.items()})

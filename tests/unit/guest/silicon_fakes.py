@@ -174,6 +174,22 @@ class Host:
     def chain(self, **changes: t.Any) -> str:
         return pem(self.vcek(**changes), self.ask, self.ark)
 
+    def vlek(self, extensions: t.Optional[t.Mapping[str, bytes]] = None, **changes: t.Any) -> bytes:
+        """The provider's key of this firmware level: it names the provider and no chip."""
+        made = {kind: value for kind, value in self.extensions().items() if not kind.endswith(".1.4")}
+        made[f"{AMD}.5"] = tlv(0x16, b"Simulated Cloud")
+        fields: t.Dict[str, t.Any] = {
+            "subject": "SEV-VLEK",
+            "issuer": f"SEV-VLEK-{self.product}",
+            "public": spki(ec_key("vlek")),
+            "signer": rsa_key("ask"),
+            **changes,
+        }
+        return certificate(extensions=made if extensions is None else extensions, **fields)
+
+    def vlek_chain(self) -> str:
+        return pem(self.vlek(), _intermediate(f"SEV-VLEK-{self.product}", f"ARK-{self.product}"), self.ark)
+
     def report(
         self, data: bytes = b"", version: int = 3, signer: str = "", patches: t.Optional[t.Mapping[int, bytes]] = None
     ) -> bytes:
@@ -185,6 +201,7 @@ class Host:
         raw[0x50:0x90] = data.ljust(64, b"\0")
         for offset, size in ((0x90, 48), (0xC0, 32), (0xE0, 48), (0x110, 48), (0x140, 32)):
             raw[offset : offset + size] = hashlib.sha512(bytes([offset & 0xFF])).digest()[:size]
+        raw[0x160:0x180] = b"\xff" * 32
         raw[0x180:0x188] = self.tcb_bytes()
         if version >= 3:
             raw[0x188:0x18B] = bytes([*family, 1])

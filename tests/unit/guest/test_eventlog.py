@@ -122,3 +122,39 @@ def test_a_changed_digest_changes_the_replay() -> None:
     log = bytearray(header(SHA256) + record(0, SEPARATOR, b"data"))
     log[len(header(SHA256)) + 14] ^= 1
     assert eventlog.replay(eventlog.decode(bytes(log)))[0] != extended(b"data")
+
+
+# --- the log and the live registers
+
+
+def test_registers_that_differ_are_named() -> None:
+    log = header(SHA256) + record(0, POST_CODE, b"one") + record(7, VARIABLE, variable("SecureBoot", b"\1"))
+    replayed = eventlog.replay(eventlog.decode(log))
+    live = {0: replayed[0], 1: bytes(32), 7: replayed[7]}
+    assert eventlog.compare(replayed, live) == []
+    assert eventlog.summary(log, live) == {
+        "present": True,
+        "events": 3,
+        "secure_boot": True,
+        "matches_pcrs": True,
+        "differing_pcrs": {},
+    }
+    live[1], live[0] = b"\1" * 32, bytes(32)
+    found = eventlog.summary(log, live)
+    assert found["matches_pcrs"] is False
+    assert found["differing_pcrs"] == {
+        "0": {"log": replayed[0].hex(), "tpm": "00" * 32},
+        "1": {"log": "00" * 32, "tpm": "01" * 32},
+    }
+
+
+def test_registers_of_the_operating_system_prove_nothing_about_the_log() -> None:
+    log = header(SHA256) + record(0, POST_CODE, b"one")
+    found = eventlog.summary(log, {0: extended(b"one"), 11: b"\1" * 32})
+    assert found["matches_pcrs"] is True and list(found["differing_pcrs"]) == ["11"]
+
+
+def test_no_log_and_a_damaged_one_are_facts() -> None:
+    assert eventlog.summary(b"", {0: bytes(32)}) == {"present": False}
+    found = eventlog.summary(b"damaged" * 10, {0: bytes(32)})
+    assert found["present"] is True and "log" in found["error"]

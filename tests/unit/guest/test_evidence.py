@@ -20,7 +20,14 @@ from unit.guest.release_fakes import refused
 from unit.guest.silicon_fakes import VMID, Host, hcl_blob, modulus_of, pem, rsa_key, runtime_data
 from unit.guest.tpm_fakes import FakeTpm, ak_certificate, open_fake
 
-from ansible_collections.confidential.azure_skr.plugins.module_utils.guest import der, evidence, hcl, quote
+from ansible_collections.confidential.azure_skr.plugins.module_utils.guest import (
+    der,
+    evidence,
+    hcl,
+    hcl_index,
+    quote,
+    tee,
+)
 from ansible_collections.confidential.azure_skr.plugins.module_utils.guest.tpm2 import Tpm, templates, wire
 
 USER_DATA = bytes(range(64))
@@ -34,8 +41,9 @@ class Vm:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, folder: Path, host: Host = HOST) -> None:
         self.tpm = FakeTpm(host=host)
         self.client = open_fake(monkeypatch, self.tpm)
-        monkeypatch.setattr(evidence, "time", self.tpm.clock)
-        monkeypatch.setattr(evidence, "_LOCK", str(folder / "lock"))
+        for room in (hcl_index, tee):
+            monkeypatch.setattr(room, "time", self.tpm.clock)
+        monkeypatch.setattr(hcl_index, "_LOCK", str(folder / "lock"))
         self.chains: t.List[t.Callable[[], str]] = []
         self.fetched = 0
         self.log, self.release = folder / "log", folder / "os-release"
@@ -191,7 +199,7 @@ def test_products_and_sizes(product: str, size: int, monkeypatch: pytest.MonkeyP
     machine = Vm(monkeypatch, tmp_path, Host(product))
     machine.tpm.nv[fakes.HCL_REPORT].size = size
     made = machine.collect()
-    assert made.product == product and made.report.tee == "snp"
+    assert made.facts()["product"] == product and made.tee.report.tee == "snp"
     assert made.facts()["reported_tcb"]["fmc"] == (1 if product == "Turin" else None)
 
 
@@ -230,9 +238,13 @@ def test_no_os_release(tmp_path: Path) -> None:
 
 def test_no_confidential_vm(vm: Vm) -> None:
     del vm.tpm.nv[fakes.HCL_REPORT]
-    with refused("not_a_cvm"):
-        vm.collect()
-    assert vm.client.commands == 1
+    for wanted in ("confidential", "snp", "tdx"):
+        with refused("not_a_cvm"):
+            vm.collect(require=wanted)
+    assert vm.client.commands == 3
+    with refused("not_a_cvm") as info:
+        vm.collect(USER_DATA)
+    assert info.value.facts == {"option": "user_data"}
 
 
 def test_no_attestation_key(vm: Vm) -> None:
@@ -257,14 +269,10 @@ def test_the_report_of_another_vm(vm: Vm) -> None:
     assert sum(vm.tpm.clock.slept) <= 10
 
 
-def test_another_kind_of_hardware(vm: Vm) -> None:
+@pytest.mark.parametrize("report_type", [1, 3, 5])
+def test_hardware_that_is_not_supported(report_type: int, vm: Vm) -> None:
     runtime = runtime_data(modulus_of(vm.tpm.ak))
-    td_report = bytes(128) + hashlib.sha256(runtime).digest()
-    vm.tpm.make_report = lambda _data: hcl_blob(td_report, runtime, report_type=4)
-    with refused("tee_unsupported"):
-        vm.collect()
-    vm.tpm.clock.now += 3
-    vm.tpm.make_report = lambda _data: hcl_blob(b"", runtime, report_type=1)
+    vm.tpm.make_report = lambda _data: hcl_blob(b"", runtime, report_type=report_type)
     with refused("tee_unsupported"):
         vm.collect()
     assert vm.tpm.clock.slept == [], "waiting does not change the hardware"
@@ -364,7 +372,7 @@ def test_a_forged_report(vm: Vm) -> None:
 
 def test_user_data(vm: Vm) -> None:
     made = vm.collect(USER_DATA)
-    assert made.report.user_data == USER_DATA
+    assert made.tee.report.user_data == USER_DATA
     index = vm.tpm.nv[fakes.USER_DATA]
     assert (index.size, index.attributes, index.content) == (64, 0x00060006, USER_DATA)
 
@@ -373,13 +381,13 @@ def test_user_data_again(vm: Vm) -> None:
     """The index is there already; the report is not renewed within two seconds, so the first reading is stale."""
     vm.collect(USER_DATA)
     made = vm.collect(USER_DATA[::-1])
-    assert made.report.user_data == USER_DATA[::-1]
+    assert made.tee.report.user_data == USER_DATA[::-1]
     assert vm.tpm.counts()[fakes.NV_DEFINE] == 1 and 2 < sum(vm.tpm.clock.slept) <= 10
 
 
 def test_an_index_of_another_size(vm: Vm) -> None:
     vm.tpm.nv[fakes.USER_DATA] = fakes.Nv(0x20002, 32, bytes(32))
-    assert vm.collect(USER_DATA).report.user_data == USER_DATA
+    assert vm.collect(USER_DATA).tee.report.user_data == USER_DATA
     assert vm.tpm.counts()[fakes.NV_UNDEFINE] == 1 and vm.tpm.nv[fakes.USER_DATA].size == 64
 
 
@@ -397,7 +405,7 @@ def test_digits_of_either_case(lower: bool, vm: Vm) -> None:
         return hcl_blob(HOST.report(hashlib.sha256(runtime).digest()), runtime)
 
     vm.tpm.make_report = report
-    assert vm.collect(b"\xab" * 64).report.user_data == b"\xab" * 64
+    assert vm.collect(b"\xab" * 64).tee.report.user_data == b"\xab" * 64
 
 
 def test_a_report_that_is_never_renewed(vm: Vm) -> None:
@@ -420,7 +428,7 @@ def test_a_torn_reading(vm: Vm) -> None:
     vm.tpm.before[fakes.NV_READ] = between
     made = vm.collect()
     assert vm.tpm.clock.slept == [0.5] and vm.fetched == 1
-    hcl.check_binding(made.report, modulus_of(vm.tpm.ak))
+    hcl.check_binding(made.tee.report, modulus_of(vm.tpm.ak))
 
 
 def test_a_torn_reading_of_reports_of_different_length(vm: Vm) -> None:
@@ -456,7 +464,7 @@ def test_a_lock_that_somebody_keeps(vm: Vm, tmp_path: Path) -> None:
     """The wait is bounded; reading back the user data still tells an exchange."""
     with (tmp_path / "lock").open("w") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
-        assert vm.collect(USER_DATA).report.user_data == USER_DATA
+        assert vm.collect(USER_DATA).tee.report.user_data == USER_DATA
     assert 29 < sum(vm.tpm.clock.slept) < 45
 
 
@@ -464,9 +472,9 @@ def test_a_lock_that_cannot_be_made(vm: Vm, monkeypatch: pytest.MonkeyPatch, tmp
     (tmp_path / "elsewhere").write_text("")
     os.symlink(tmp_path / "elsewhere", tmp_path / "link")
     for path in (tmp_path / "none" / "lock", tmp_path / "link"):
-        monkeypatch.setattr(evidence, "_LOCK", str(path))
+        monkeypatch.setattr(hcl_index, "_LOCK", str(path))
         vm.tpm.clock.now += 3
-        assert vm.collect(USER_DATA).report.user_data == USER_DATA
+        assert vm.collect(USER_DATA).tee.report.user_data == USER_DATA
         vm.client.close()
 
 

@@ -214,3 +214,30 @@ def test_a_chain_beyond_ascii(part: str, reason: str) -> None:
     with Site(answer({"vcekCert": f"{part}-----BEGIN", "certificateChain": "x"})) as site:
         with refused(reason):
             imds(site).vcek_chain()
+
+
+# --- quotes of TD reports
+
+REPORT = bytes(range(256)) * 4
+
+
+@pytest.mark.parametrize("text", ["_-8", "/+8=", "_-8="])
+def test_a_td_quote(text: str) -> None:
+    """Asked with the header that hosts began to require; answers come in either alphabet."""
+    with Site(answer({"quote": text})) as site:
+        assert imds(site).td_quote(REPORT) == b"\xff\xef"
+    asked = site.asked[0]
+    assert (asked.method, asked.path, asked.headers["metadata"]) == ("POST", "/acc/tdquote", "true")
+    text = json.loads(asked.body)["report"]
+    assert "=" not in text and "+" not in text and len(text) == 1366
+
+
+@pytest.mark.parametrize("reply", [answer({}, 400), answer({}), answer({"quote": 5}), answer({"quote": "*"})])
+def test_no_td_quote(reply: Answer) -> None:
+    with Site(reply) as site, refused("td_quote_unavailable"):
+        imds(site).td_quote(REPORT)
+
+
+def test_a_td_quote_that_takes_a_second_try() -> None:
+    with Site(answer({}, 503), answer({"quote": "AAAA"})) as site:
+        assert imds(site).td_quote(REPORT) == bytes(3)

@@ -6,6 +6,7 @@ The captures lie beside the repository (or where SKR_VECTORS says); without them
 
 from __future__ import annotations
 
+import argparse
 import base64
 import hashlib
 import json
@@ -16,13 +17,17 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.confidential.azure_skr.plugins.module_utils.guest import (
+    amd_authorities,
     der,
     eventlog,
     hcl,
     quote,
     snp,
     snp_verify,
+    tdx,
+    tdx_verify,
 )
+from ansible_collections.confidential.azure_skr.plugins.module_utils.guest.commands import verify as verify_command
 from ansible_collections.confidential.azure_skr.plugins.module_utils.policy.failure import SkrFailure
 
 VECTORS = Path(os.environ.get("SKR_VECTORS", Path(__file__).resolve().parents[4] / "shared" / "vectors"))
@@ -207,6 +212,39 @@ def test_tdx_report_is_recognised_and_bound() -> None:
     assert report.report_data in read("tdx/td-quote.bin")
 
 
+def test_tdx_quote() -> None:
+    """Up to Intel's root, and made of the TD report that the HCL report holds."""
+    report = tdx.parse_report(hcl.parse(read("tdx/hcl-report.bin")).hardware_report)
+    quote = tdx.parse_quote(read("tdx/td-quote.bin"))
+    tdx_verify.verify(quote, report.report_data, now=1764028800.0)
+    assert quote.measurements == report.measurements and not quote.measurements.debuggable
+    chain = tdx_verify.check_chain(quote)
+    assert [one.common_name() for one in chain] == [
+        "Intel SGX PCK Certificate",
+        "Intel SGX PCK Platform CA",
+        "Intel SGX Root CA",
+    ]
+    assert tdx_verify.fmspc(chain[0]) == "00806f050000"
+
+
+def test_one_flipped_bit_in_the_tdx_quote() -> None:
+    raw = read("tdx/td-quote.bin")
+    wanted = tdx.parse_quote(raw).report_data
+    area = 48 + 584 + 4 + 128 + 6 + 384 + 64 + 2 + 32
+    for position in (*range(0, area, 5), *range(area + 6, 4936 - 4, 101)):
+        altered = bytearray(raw)
+        altered[position] ^= 1 << position % 8
+        try:
+            tdx_verify.verify(tdx.parse_quote(bytes(altered)), wanted)
+        except SkrFailure as error:
+            assert error.reason.startswith(("td_quote_", "pck_chain")), error.reason
+        else:
+            # Base64 has a spare bit here and there, and text between the certificates means nothing.
+            assert tdx.parse_quote(bytes(altered)).chain_pem != tdx.parse_quote(raw).chain_pem
+            same = der.pem_certificates(tdx.parse_quote(bytes(altered)).chain_pem)
+            assert same == der.pem_certificates(tdx.parse_quote(raw).chain_pem)
+
+
 @pytest.mark.parametrize("name", ["ubuntu-secure-boot.bin", "rhel8-uefi.bin"])
 def test_event_logs_decode_and_replay(name: str) -> None:
     log = read(f"eventlog/{name}")
@@ -223,3 +261,59 @@ def test_event_logs_decode_and_replay(name: str) -> None:
             # The bit was in an event's data, which the digests do not show; that is what comparing data is for.
             raise SkrFailure("invalid_input", "data differ")
         raise SkrFailure("invalid_input", "replay differs")
+
+
+# --- all of it through the command, without a TPM
+
+
+def verified(*words: str) -> t.Dict[str, t.Any]:
+    parser = argparse.ArgumentParser()
+    verify_command.add(parser)
+    _status, text = verify_command.run({**vars(parser.parse_args(words)), "json": True})
+    return t.cast(t.Dict[str, t.Any], json.loads(text))
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--evidence", "snp-milan/evidence.json"],
+        ["--evidence", "snp-milan/evidence.json", "--chain", "amd-roots/ask_ark_milan.pem"],
+        ["--report", "snp-milan/hcl-report.bin", "--chain", "snp-milan/vcek-chain.pem"],
+        ["--report", "snp-milan/bare-report.bin", "--chain", "snp-milan/bare-report-vcek.der"],
+        ["--report", "tdx/hcl-report.bin", "--td-quote", "tdx/td-quote.bin"],
+        ["--report", "tdx/td-quote.bin"],
+    ],
+    ids=" ".join,
+)
+def test_verified_by_the_command(words: t.List[str]) -> None:
+    found = verified(*(str(VECTORS / word) if "/" in word else word for word in words))
+    assert found["verified"], found["summary"]
+
+
+@pytest.mark.parametrize("name", ["ubuntu-secure-boot.bin", "rhel8-uefi.bin"])
+def test_logs_by_the_command(name: str) -> None:
+    """Alone a log proves nothing; what it leads to is told, and PCRs of those values agree with it."""
+    path = str(VECTORS / "eventlog" / name)
+    found = verified("--event-log", path)
+    assert found["verdict"] == "incomplete" and found["reasons"] == []
+    log = found["evidence"]["event_log"]
+    values = {int(pcr): bytes.fromhex(value) for pcr, value in log["replayed"].items()}
+    summary = eventlog.summary(read(f"eventlog/{name}"), values)
+    assert summary["matches_pcrs"] and summary["secure_boot"] is log["secure_boot"] is not None
+    values[4] = bytes(32)
+    assert list(eventlog.summary(read(f"eventlog/{name}"), values)["differing_pcrs"]) == ["4"]
+
+
+def test_foreign_vcek_by_the_command() -> None:
+    chain = str(VECTORS / "snp-milan/vcek-chain.pem")
+    found = verified("--report", str(VECTORS / "snp-milan/bare-report.bin"), "--chain", chain)
+    assert found["reasons"][0] in ("vcek_chip", "vcek_tcb")
+
+
+@pytest.mark.parametrize("product", ["milan", "genoa", "turin"])
+def test_amd_authorities_are_those_embedded(product: str) -> None:
+    published = der.pem_certificates(read(f"amd-roots/ask_ark_{product}.pem").decode())
+    (embedded,) = der.pem_certificates(amd_authorities.ASK[product.capitalize()])
+    assert embedded in published
+    (root,) = (one for one in published if one != embedded)
+    snp_verify._issued(der.certificate(embedded), der.certificate(root))

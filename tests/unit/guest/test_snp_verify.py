@@ -115,7 +115,7 @@ def test_a_certificate_with_another_signature_scheme() -> None:
 def test_an_issuer_of_an_unknown_product() -> None:
     host = dataclasses.replace(MILAN, product="Milan")
     ask = certificate("SEV-Venice", "ARK-Milan", spki(rsa_key("ask")), rsa_key("ark"), serial=1)
-    with refused("vcek_chain") as info:
+    with refused("product_unknown") as info:
         verify(host.report(), pem(host.vcek(issuer="SEV-Venice"), ask, host.ark))
     assert "SEV-Venice" in info.value.message
 
@@ -229,9 +229,122 @@ def test_what_is_behind_the_signature_does_not_count() -> None:
 
 
 @pytest.mark.parametrize(
-    ("offset", "piece"), [(0x34, struct.pack("<I", 0)), (0x34, struct.pack("<I", 2)), (0x48, b"\x04"), (0x48, b"\x1c")]
+    ("offset", "piece"), [(0x34, struct.pack("<I", 0)), (0x34, struct.pack("<I", 2)), (0x48, b"\x0c"), (0x48, b"\x1c")]
 )
-def test_a_report_that_no_vcek_signed(offset: int, piece: bytes) -> None:
-    """Another algorithm, a VLEK, or none at all."""
+def test_a_report_that_no_known_key_signed(offset: int, piece: bytes) -> None:
+    """Another algorithm, another key, or none at all."""
     with refused("report_malformed"):
         verify(MILAN.report(patches={offset: piece}), MILAN.chain())
+
+
+# --- the provider's key instead of the chip's
+
+VLEK = b"\x04"
+
+
+@pytest.mark.parametrize("host", PRODUCTS, ids=lambda host: host.product)
+@pytest.mark.parametrize("chip", [bytes(64), bytes(range(7, 71))])
+def test_a_vlek(host: Host, chip: bytes) -> None:
+    """It is of no chip, whatever the report tells of one."""
+    chain = snp_verify.parse_chain(host.vlek_chain())
+    assert (chain.kind, chain.product, chain.provider) == ("VLEK", host.product, "Simulated Cloud")
+    verify(host.report(signer="vlek", patches={0x48: VLEK, 0x1A0: chip}), host.vlek_chain(), host)
+
+
+def test_a_vlek_of_another_firmware_level() -> None:
+    other = dataclasses.replace(MILAN, tcb=(4, 0, 23, 219))
+    with refused("vcek_tcb") as info:
+        verify(MILAN.report(signer="vlek", patches={0x48: VLEK}), other.vlek_chain())
+    assert info.value.facts["direction"] == "lower" and "VLEK" in info.value.message
+
+
+def test_the_other_kind_of_key() -> None:
+    """Both kinds lead to the same root, so the report itself must name the kind."""
+    with refused("vcek_kind"):
+        verify(MILAN.report(signer="vlek"), MILAN.vlek_chain())
+    with refused("vcek_kind"):
+        verify(MILAN.report(patches={0x48: VLEK}), MILAN.chain())
+
+
+def test_a_vlek_under_the_authority_of_chips() -> None:
+    with refused("vcek_chain"):
+        verify(MILAN.report(signer="vlek", patches={0x48: VLEK}), pem(MILAN.vlek(), MILAN.ask, MILAN.ark))
+
+
+# --- lower, higher, unknown
+
+
+@pytest.mark.parametrize(
+    ("tcb", "direction"),
+    [((4, 0, 23, 219), "lower"), ((4, 0, 24, 220), "higher"), ((3, 0, 24, 220), "mixed"), ((3, 0, 23, 1), "lower")],
+)
+def test_the_direction_is_told(tcb: t.Tuple[int, int, int, int], direction: str) -> None:
+    with refused("vcek_tcb") as info:
+        verify(MILAN.report(), dataclasses.replace(MILAN, tcb=tcb).chain())
+    assert info.value.facts["direction"] == direction
+    assert {"lower": "a lower", "higher": "a higher", "mixed": "another"}[direction] in info.value.message
+
+
+@pytest.mark.parametrize("family_model", [b"\x17\x01", b"\x19\x20", b"\x19\x9f", b"\x1a\x50", b"\x00\x00"])
+def test_a_processor_nobody_knows(family_model: bytes) -> None:
+    with refused("product_unknown") as info:
+        verify(MILAN.report(patches={0x188: family_model}), MILAN.chain())
+    assert info.value.facts == {"family": family_model[0], "model": family_model[1], "stepping": 1}
+
+
+def test_the_certificate_of_another_product() -> None:
+    with refused("vcek_chip") as info:
+        verify(MILAN.report(patches={0x188: b"\x19\x11"}), MILAN.chain())
+    assert info.value.facts == {"vcek": "Milan", "report": "Genoa"}
+
+
+@pytest.mark.parametrize("model", [b"\x19\xa0", b"\x19\xaf", b"\x19\x10"])
+def test_bergamo_and_siena_have_genoas_keys(model: bytes) -> None:
+    host = Host("Genoa")
+    verify(host.report(patches={0x188: model}), host.chain(), host)
+
+
+def test_a_hardware_id_in_its_wrapping() -> None:
+    wrapped = extensions(MILAN, p4=b"\x04\x40" + MILAN.chip_id)
+    verify(MILAN.report(), MILAN.chain(extensions=wrapped))
+
+
+# --- files in any order
+
+
+def test_certificates_in_any_order() -> None:
+    blocks = [MILAN.ark, MILAN.vcek(), MILAN.ask]
+    chain = snp_verify.assemble(blocks)
+    assert [one.common_name() for one in (chain.vcek, chain.ask, chain.ark)] == ["SEV-VCEK", "SEV-Milan", "ARK-Milan"]
+    assert [one.der for one in snp_verify.parse_chain(chain.pem).__dict__.values()] == [blocks[1], blocks[2], blocks[0]]
+    with refused("vcek_chain") as info:
+        snp_verify.assemble([MILAN.vcek()])
+    assert info.value.facts == {"missing": "SEV-Milan"}
+    with refused("vcek_chain"):
+        snp_verify.assemble([MILAN.ask, MILAN.ark])
+    with refused("vcek_chain"):
+        snp_verify.assemble([b"damaged"])
+
+
+# --- genuine is not yet wanted
+
+
+def test_debugging() -> None:
+    snp_verify.check_debug(snp.parse(MILAN.report()))
+    with refused("report_debug"):
+        snp_verify.check_debug(snp.parse(MILAN.report(patches={8: struct.pack("<Q", 0x3001F | 1 << 19)})))
+
+
+def test_privilege_levels() -> None:
+    made = snp.parse(MILAN.report(patches={0x30: struct.pack("<I", 2)}))
+    snp_verify.check_vmpl(made, 2)
+    with refused("report_vmpl") as info:
+        snp_verify.check_vmpl(made, 0)
+    assert info.value.facts == {"found": 2, "wanted": 0}
+
+
+@pytest.mark.parametrize("patches", [{8: struct.pack("<Q", 0x3001F | 1 << 18)}, {0x160: b"\x01" * 32}], ids=str)
+def test_migration_agents(patches: t.Dict[int, bytes]) -> None:
+    snp_verify.check_migration(snp.parse(MILAN.report()))
+    with refused("report_migration"):
+        snp_verify.check_migration(snp.parse(MILAN.report(patches=patches)))

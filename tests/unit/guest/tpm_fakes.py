@@ -171,12 +171,21 @@ class FakeTpm:
         return b"", b""
 
     def _on_122(self, handles: t.Sequence[int], _auths: bytes, _rest: bytes) -> t.Tuple[bytes, bytes]:
+        if self.nv[handles[1]].attributes & 0x40000000:
+            raise Refused(0x149)
         del self.nv[handles[1]]
         return b"", b""
 
     def _on_137(self, handles: t.Sequence[int], _auths: bytes, rest: bytes) -> t.Tuple[bytes, bytes]:
         length = struct.unpack_from(">H", rest)[0]
-        self.nv[handles[1]].content = rest[2 : 2 + length]
+        offset = struct.unpack_from(">H", rest, 2 + length)[0]
+        index = self.nv[handles[1]]
+        if not index.attributes & 0x2:
+            raise Refused(0x149)
+        if length > 1024 or offset + length > index.size:
+            raise Refused(0x146)
+        old = index.content or bytes(index.size)
+        index.content = old[:offset] + rest[2 : 2 + length] + old[offset + length :]
         return b"", b""
 
     # --- keys

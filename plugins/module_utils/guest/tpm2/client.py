@@ -151,8 +151,8 @@ class Tpm:
     def nv_undefine(self, index: int) -> None:
         self.run(wire.CC_NV_UNDEFINE_SPACE, [wire.RH_OWNER, index], [wire.PASSWORD])
 
-    def nv_write(self, index: int, data: bytes) -> None:
-        parameters = wire.sized(data) + struct.pack(">H", 0)
+    def nv_write(self, index: int, data: bytes, offset: int = 0) -> None:
+        parameters = wire.sized(data) + struct.pack(">H", offset)
         self.run(wire.CC_NV_WRITE, [wire.RH_OWNER, index], [wire.PASSWORD], parameters)
 
     # --- keys, PCRs and statements
