@@ -13,11 +13,11 @@ import base64
 import binascii
 import dataclasses
 import hashlib
-import json
 import struct
 import typing as t
 
 from ..policy.failure import SkrFailure
+from . import documents
 
 SIGNATURE = b"HCLA"
 HEADER = 32
@@ -92,8 +92,8 @@ def parse(blob: bytes) -> HclReport:
         raise _malformed(f"report type {kind} or hash type {hash_kind} is not known", blob)
     runtime_data = blob[FIXED : FIXED + size]
     try:
-        runtime = json.loads(runtime_data)
-    except (ValueError, RecursionError) as error:
+        runtime = documents.loads(runtime_data)
+    except ValueError as error:
         raise _malformed(f"its runtime data are not JSON ({error})", blob) from error
     if not isinstance(runtime, dict):
         raise _malformed("its runtime data are not a JSON object", blob)

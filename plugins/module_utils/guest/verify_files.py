@@ -13,13 +13,12 @@ from __future__ import annotations
 
 import base64
 import binascii
-import json
 import string
 import struct
 import typing as t
 
 from ..policy.failure import SkrFailure
-from . import der, hcl, quote, snp
+from . import der, documents, hcl, quote, snp
 from .verify import Material, TpmQuote
 
 _MAX_FILE = 1 << 20
@@ -50,8 +49,8 @@ def text(option: str, path: str) -> str:
 def document(option: str, path: str) -> t.Dict[str, t.Any]:
     """A file with a JSON object."""
     try:
-        found = json.loads(read(option, path))
-    except (ValueError, RecursionError):
+        found = documents.loads(read(option, path))
+    except ValueError:
         found = None
     if not isinstance(found, dict):
         raise _invalid(option, path, "a file with a JSON object")
