@@ -16,7 +16,7 @@ from unit.policy import published
 
 from ansible_collections.confidential.azure_skr.plugins.module_utils.guest import der
 
-from . import mutate, services, vm
+from . import mutate, proofs, services, vm
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,6 +50,13 @@ TARGETS: t.Tuple[Target, ...] = (
     Target("TPM answer", vm.read_answer, vm.answers, 10, mutate.tpm_answer),
     Target("TPM conversation", vm.read_conversation, vm.answers, 2, mutate.tpm_answer),
     Target("TPM stream", vm.read_stream, lambda: [answer for _code, answer in vm.conversation()], 8),
+    Target("TD quote, verified", proofs.read_quote, proofs.quotes, 2),
+    Target("HCL report, verified", proofs.read_hcl, proofs.hcl_reports, 2, vm.hcl_damage),
+    Target("VCEK, verified", proofs.read_vcek, proofs.vceks, 2),
+    Target("AK certificate, verified", proofs.read_ak, proofs.ak_certificates, 2),
+    Target("TPM quote, verified", proofs.read_statement, proofs.statements, 2),
+    Target("event log, verified", proofs.read_log, proofs.logs, 2),
+    Target("token, verified", proofs.read_token, proofs.tokens, 2, services.signed_again("authority")),
     Target(
         "attestation token",
         services.read_token,

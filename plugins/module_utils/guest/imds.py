@@ -23,9 +23,9 @@ _RETRY = Retry(SERVER_ERRORS | {404, 410, 429}, (2.0, 4.0, 8.0, 16.0))
 # 410 means an update of the service, over within 70 seconds: these pauses come on top, whatever the jitter.
 _UPDATE = Retry(_RETRY.statuses, (40.0, 40.0, 40.0))
 _METADATA = {"Metadata": "true"}
-_TOKEN = re.compile(r"[!-~]+")  # what may stand in a header; a token is less than that
 _RENEWAL = "/metadata/THIM/tvm/certificate"
 _RENEWAL_PAUSE = 60.0  # seconds that Microsoft's client gives the host to have a certificate made
+_TOKEN = re.compile(r"[!-~]+")  # what may stand in a header; a token is less than that
 
 
 class Identity(t.NamedTuple):
