@@ -11,7 +11,7 @@ import dataclasses
 import json
 import typing as t
 
-from unit.guest import release_fakes, test_quote
+from unit.guest import release_fakes, tdx_fakes, test_quote
 from unit.policy import published
 
 from ansible_collections.confidential.azure_skr.plugins.module_utils.guest import der
@@ -38,6 +38,9 @@ TARGETS: t.Tuple[Target, ...] = (
     Target(
         "VCEK chain", vm.read_chain, lambda: [vm.host_of().chain().encode(), vm.host_of("Turin").chain().encode()], 6
     ),
+    Target("TD report", vm.read_td_report, lambda: [tdx_fakes.td_report()], 4, mutate.octets),
+    Target("TD quote", vm.read_td_quote, vm.td_quotes, 4),
+    Target("saved evidence", vm.read_evidence, vm.saved_evidence, 3),
     Target("certificate", vm.read_certificate, vm.certificates, 10),
     Target("DER", vm.read_der, vm.certificates, 10, errors=(der.DerError,)),
     Target("event log", vm.read_event_log, vm.event_logs, 12),

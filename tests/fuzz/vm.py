@@ -4,16 +4,18 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import functools
 import hashlib
 import json
 import random
 import socket
 import struct
+import time
 import typing as t
 from unittest import mock
 
-from unit.guest import release_fakes, silicon_fakes, test_eventlog, test_quote, tpm_fakes
+from unit.guest import release_fakes, silicon_fakes, tdx_fakes, test_eventlog, test_quote, test_verify, tpm_fakes
 
 from ansible_collections.confidential.azure_skr.plugins.module_utils.guest import (
     akcert,
@@ -25,7 +27,12 @@ from ansible_collections.confidential.azure_skr.plugins.module_utils.guest impor
     quote,
     snp,
     snp_verify,
+    tdx,
+    tdx_verify,
     tee,
+    verify,
+    verify_files,
+    verify_guest,
 )
 from ansible_collections.confidential.azure_skr.plugins.module_utils.guest.tpm2 import client, transport, wire
 from ansible_collections.confidential.azure_skr.plugins.module_utils.policy.failure import SkrFailure
@@ -142,6 +149,39 @@ def read_statement(data: bytes) -> None:
         with contextlib.suppress(SkrFailure):
             check()
     quote.parse(body)
+
+
+# --- TDX, and saved evidence of either kind
+
+
+def td_quotes() -> t.List[bytes]:
+    return [tdx_fakes.Quoter(version, kind).quote(tdx_fakes.td_report()) for version, kind in ((4, 2), (5, 2), (5, 3))]
+
+
+def read_td_report(data: bytes) -> None:
+    json.dumps(dataclasses.asdict(tdx.parse_report(data).measurements), default=bytes.hex)
+
+
+def read_td_quote(data: bytes) -> None:
+    found = tdx.parse_quote(data)
+    json.dumps(found.facts())
+    tdx_verify.verify(found, None, tdx_fakes.root_pem(), time.time())
+
+
+def saved_evidence() -> t.List[bytes]:
+    made = (test_verify.snp_material(), test_verify.tdx_material())
+    return [json.dumps(verify_guest.document(material)).encode() for material in made]
+
+
+def read_evidence(data: bytes) -> None:
+    """A file that somebody sent, and all that is checked of what it holds."""
+    material = verify.Material()
+    with mock.patch.object(verify_files, "read", lambda _option, _path: data):
+        verify_files.add_report(material, "report", "evidence.json")
+    roots = silicon_fakes.pem(host_of().ark) + tdx_fakes.root_pem()
+    run = verify.verify(material, verify.Wanted(roots_pem=roots), time.time())
+    json.dumps(run.result())
+    assert all(check.reason != "internal_error" for check in run.checks)
 
 
 # --- the TPM's answers, one at a time and as a conversation

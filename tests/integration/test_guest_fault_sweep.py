@@ -31,48 +31,53 @@ from skrsim.lab.plan import AUTHORITY
 
 VM = "cvm-01"
 EXPIRED = {"error": {"code": "Unauthorized", "message": "AKV10022: the token expired."}}
+UNREACHABLE = ("imds_unreachable", "network_unreachable")
 UNKNOWN = {"error": "invalid_request", "error_description": "Identity not found"}
 
 
 @dataclasses.dataclass(frozen=True)
 class Way:
-    """One way to go wrong: a row of the lab's fault table. ``passes``: one occurrence must be got over. ``lasting``: it is
-    also tried from the n-th call on for good."""
+    """One way to go wrong: a row of the lab's fault table.
+
+    ``passes``: one occurrence must be got over. ``lasting``: it is also tried from the n-th call on for good.
+    ``reasons``: what a failure may be told as; any reason where it depends on the service.
+    """
 
     name: str
     action: str
     parameters: dict[str, Any] = dataclasses.field(default_factory=dict)
     passes: bool = False
     lasting: bool = False
+    reasons: tuple[str, ...] = ()
 
 
 HTTP_WAYS = [
     Way("429", "status", {"code": 429}, passes=True, lasting=True),
     Way("429 with Retry-After", "status", {"code": 429, "retry_after": 30}, passes=True),
     Way("503", "status", {"code": 503}, passes=True, lasting=True),
-    Way("a reset", "reset", passes=True, lasting=True),
-    Way("a reset in mid-body", "reset_mid_body", passes=True, lasting=True),
+    Way("a reset", "reset", passes=True, lasting=True, reasons=UNREACHABLE),
+    Way("a reset in mid-body", "reset_mid_body", passes=True, lasting=True, reasons=UNREACHABLE),
     Way("a slow body", "slow_body", {"seconds": 0.2}, passes=True),
     Way("half a document", "truncate_json"),
     Way("an HTML page", "html"),
     Way("an HTML page with 502", "html", {"code": 502}, passes=True),
     Way("a refused token", "status", {"code": 401, "body": EXPIRED}, lasting=True),
     Way("an unknown identity", "status", {"code": 400, "body": UNKNOWN}),
-    Way("a redirect", "redirect"),
+    Way("a redirect", "redirect", reasons=("redirect_refused",)),
 ]
 TPM_WAYS = [
-    Way("retry", "retry", passes=True, lasting=True),
-    Way("lockout", "lockout"),
-    Way("a PCR that has changed", "rc", {"code": "0x128"}),
-    Way("a PCR that changes before it", "pcr_changed"),
-    Way("no object memory", "object_memory"),
-    Way("no session memory", "session_memory"),
-    Way("a lost device", "lost", lasting=True),
-    Way("a held device", "busy", lasting=True),
+    Way("retry", "retry", passes=True, lasting=True, reasons=("tpm_busy",)),
+    Way("lockout", "lockout", reasons=("tpm_lockout",)),
+    Way("a PCR that has changed", "rc", {"code": "0x128"}, reasons=("pcr_changed",)),
+    Way("a PCR that changes before it", "pcr_changed", reasons=("pcr_changed",)),
+    Way("no object memory", "object_memory", reasons=("tpm_busy",)),
+    Way("no session memory", "session_memory", reasons=("tpm_busy",)),
+    Way("a lost device", "lost", lasting=True, reasons=("tpm_busy",)),
+    Way("a held device", "busy", lasting=True, reasons=("tpm_busy",)),
 ]
 OPEN_WAYS = [
-    Way("a held device", "busy", passes=True, lasting=True),
-    Way("a lost device", "lost", lasting=True),
+    Way("a held device", "busy", passes=True, lasting=True, reasons=("tpm_busy",)),
+    Way("a lost device", "lost", lasting=True, reasons=("tpm_busy",)),
     Way("a slow device", "delay", {"seconds": 0.2}, passes=True),
 ]
 
@@ -170,6 +175,7 @@ class Bench:
         assert not self.sentinel.found_in(json.dumps(result).encode()), "a secret is shown"
         if result.get("failed"):
             assert result["reason"] in REASONS and result["reason"] != "internal_error", result
+            assert not case.way.reasons or result["reason"] in case.way.reasons, result
             assert result["msg"] and result["next_step"] and result["changed"] is False, result
             assert trace(self.dest) == before, "the key delivered before was touched"
         else:

@@ -142,6 +142,7 @@ def collect(
         warnings.warn(SkrWarning(told), stacklevel=2)
     for attempt in range(_PCR_ROUNDS):
         # 5
+        log = read_event_log(event_log_path)
         values = tpm.pcr_read(pcrs)
         policy = templates.pcr_policy(pcrs, templates.pcr_digest(values))
         handle, key_area = tpm.create_primary(wire.RH_NULL, templates.ephemeral_template(policy))
@@ -150,6 +151,8 @@ def collect(
             certified = tpm.certify(handle, templates.AK_HANDLE)
             # 6
             _check(ak, pcrs, values, quoted, certified, key_area)
+            if read_event_log(event_log_path) != log:  # the service refuses a log that tells of more than was quoted
+                raise SkrFailure("pcr_changed", f"The event log grew during each of {_PCR_ROUNDS} quotes.")
             break
         except SkrFailure as error:
             tpm.discard(handle)
@@ -157,7 +160,7 @@ def collect(
                 raise
     return Evidence(
         tpm, pcrs, values, ak_area, certificate, isolation, handle, key_area, quoted, certified,
-        read_event_log(event_log_path), distribution(os_release_path),
+        log, distribution(os_release_path),
     )  # fmt: skip
 
 

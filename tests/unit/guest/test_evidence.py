@@ -481,6 +481,18 @@ def test_a_lock_that_cannot_be_made(vm: Vm, monkeypatch: pytest.MonkeyPatch, tmp
 # --- PCRs that move, statements that do not verify
 
 
+def test_an_event_log_that_grows_while_quoting(vm: Vm) -> None:
+    """What is measured between quote and reading the log would be in the log alone; the service refuses that."""
+    late = [lambda: vm.log.write_bytes(vm.log.read_bytes() + b"late")]
+    vm.tpm.before[fakes.QUOTE] = lambda: late.pop()() if late else None
+    made = vm.collect()
+    assert made.event_log == vm.log.read_bytes() and made.event_log.endswith(b"late")
+    assert vm.tpm.counts()[fakes.QUOTE] == 2 and len(vm.tpm.objects) == 1
+    vm.tpm.before[fakes.QUOTE] = lambda: vm.log.write_bytes(vm.log.read_bytes() + b"more") and None
+    with refused("pcr_changed"):
+        vm.collect()
+
+
 def test_pcrs_that_move_once(vm: Vm) -> None:
     moves = [lambda: vm.tpm.extend(3)]
     vm.tpm.before[fakes.QUOTE] = lambda: moves.pop()() if moves else None
