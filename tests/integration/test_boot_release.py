@@ -140,7 +140,8 @@ def test_consumers_wait_and_the_unit_comes_before_them(installed: Installed) -> 
         assert added["Requires"] == added["After"] == "azure-skr@tls.service"
     instance = installed.unit("azure-skr@tls.service.d/instance.conf")
     assert instance["Unit"]["Before"] == "skr-web.service skr-api.service"
-    assert instance["Service"]["ExecStopPost"] == f"-rm -f -- {installed.dest}"
+    ended = instance["Service"]["ExecStopPost"]
+    assert ended.startswith("-/") and ended.endswith(f" remove %i --config {installed.root}/etc/%i.json")
     renewal = installed.unit("azure-skr-renew@tls.service.d/instance.conf")
     assert not renewal.has_section("Unit") and "ExecStopPost" not in renewal["Service"]
     assert installed.unit("azure-skr-renew@tls.timer.d/instance.conf")["Timer"]["OnUnitInactiveSec"] == "12h"
@@ -240,6 +241,17 @@ def test_key_is_back_after_a_reboot(local_lab: Lab, installed: Installed) -> Non
     command = " ".join(supervised.words).encode()
     for place in (status, metrics, supervised.journal, command, "\n".join(supervised.told).encode()):
         assert sentinel.found_in(place) == []
+
+
+def test_end_of_the_unit_takes_the_copy_away(local_lab: Lab, installed: Installed) -> None:
+    Supervisor(installed).boot()
+    assert installed.dest.exists()
+    words = installed.unit("azure-skr@tls.service.d/instance.conf")["Service"]["ExecStopPost"]
+    command = words.lstrip("-").replace("%i", "tls").split()
+    for told in ("removed", "was not there"):
+        done = subprocess.run(command, capture_output=True, text=True, check=False, env={})
+        assert done.returncode == 0 and done.stdout.startswith(f"{told}: "), done.stderr
+        assert not installed.dest.exists()
 
 
 def test_vault_that_is_down_is_waited_for(local_lab: Lab, installed: Installed) -> None:

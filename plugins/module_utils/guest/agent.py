@@ -10,6 +10,7 @@ by a generator that is seeded with the host's name: hosts differ, and one host c
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import random
 import signal
@@ -109,6 +110,7 @@ class _Run:
             raise SkrFailure("internal_error", f"Unforeseen {type(error).__name__}.") from None
 
     def _wait(self, pause: float, reason: str) -> None:
+        gc.enable()  # this is no short run any more (see agent_archive)
         end = time.monotonic() + pause
         while True:
             left = end - time.monotonic()

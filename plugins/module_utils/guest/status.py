@@ -69,6 +69,7 @@ def released(before: Status, result: t.Mapping[str, t.Any]) -> Status:
         "reason": "released",
         "changed": result["changed"],
         "dest": result.get("dest"),
+        "delivered": result.get("delivered"),
         "kid": result["kid"],
         "key_version": result["key_version"],
         "public_key_sha256": result.get("public_key_sha256"),
@@ -82,7 +83,7 @@ def released(before: Status, result: t.Mapping[str, t.Any]) -> Status:
 
 def failed(before: Status, failure: SkrFailure) -> Status:
     """What is told of a release that did not: the failure, and what is still known of the last one that worked."""
-    kept = ("dest", "kid", "key_version", "public_key_sha256", "last_success", "ak_cert_days_left")
+    kept = ("dest", "delivered", "kid", "key_version", "public_key_sha256", "last_success", "ak_cert_days_left")
     days = failure.facts.get("ak_cert_days_left")
     return {
         **{name: before[name] for name in kept if name in before},

@@ -3,16 +3,19 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 
 from ansible_collections.confidential.azure_skr.plugins.module_utils.guest import config, deliver, release, request
 from ansible_collections.confidential.azure_skr.plugins.module_utils.policy.failure import SkrFailure
 
+MODULE = "ansible_collections.confidential.azure_skr.plugins.modules.key_release"
 WANTED: dict[str, Any] = {
     "vault_uri": "https://kv.vault.azure.net",
     "key_name": "app",
@@ -41,7 +44,7 @@ def test_options_and_defaults(tmp_path: Path) -> None:
     assert found.options["wait_for_grant"] == 5.0 and found.options["state_dir"] == "/run/azure-skr/status"
     wanted = request.wanted(found.options)
     assert isinstance(wanted, release.Wanted) and wanted.target == deliver.Target("/run/app/app.pem")
-    assert wanted.key_name == "app" and wanted.identity.parameters() == {} and wanted.preflight == "required"
+    assert wanted.key_name == "app" and wanted.preflight == "required"
 
 
 def test_name_stands_for_a_file_of_root(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -51,6 +54,15 @@ def test_name_stands_for_a_file_of_root(monkeypatch: pytest.MonkeyPatch, tmp_pat
     for name in ("", "../app", "-x", ".hidden", "a/b", "x" * 65):
         with pytest.raises(SkrFailure, match="NAME is"):
             config.load(name)
+
+
+def test_options_are_those_of_the_module() -> None:
+    """Whatever module key_release takes the configuration takes, with the same type, choices and default."""
+    module, spec = importlib.import_module(MODULE), request.argument_spec()
+    spec.pop("on_change")  # the agent's own: Ansible has handlers
+    with mock.patch.object(module, "AnsibleModule", side_effect=SystemExit) as made, pytest.raises(SystemExit):
+        module.main()
+    assert made.call_args.kwargs["argument_spec"] == spec
 
 
 @pytest.mark.parametrize(

@@ -33,6 +33,8 @@ MODULES = {
     "doctor": "doctor",
     "wrap-secret": "wrap_secret",
     "unwrap-secret": "unwrap_secret",
+    "remove": "remove",
+    "remove-copies": "remove_copies",
     "install": "install",
 }
 

@@ -61,10 +61,8 @@ def run(options: t.Dict[str, t.Any]) -> t.Tuple[int, str]:
 
         return 0, json.dumps(status, indent=2)
     change = "written" if status["changed"] else "unchanged"
-    return (
-        0,
-        f"{status['kid']} is at {status['dest']} ({change}; attempt {status['attempts']}, {status['duration_s']} s)",
-    )
+    place = status["dest"] or f"its place ({status['delivered']['deliver_to']})"
+    return 0, f"{status['kid']} is at {place} ({change}; attempt {status['attempts']}, {status['duration_s']} s)"
 
 
 def exit_status(failure: SkrFailure) -> int:
