@@ -36,6 +36,7 @@ options:
     description:
       - Of no use here, because nobody is asked to attest. It is accepted so that C(module_defaults) of the group can set it.
     type: str
+    required: false
   ak_roots_path:
     description:
       - PEM file of authorities to trust for the AK certificate. Without it that certificate's issuer is told and not verified.

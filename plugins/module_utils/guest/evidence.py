@@ -23,8 +23,7 @@ import warnings
 
 from ..policy.failure import SkrFailure, SkrWarning
 from . import akcert, eventlog, hcl, hcl_index, quote, tee
-from .tee import b64 as b64
-from .tee import b64u as b64u
+from .tee import b64, b64u
 from .tpm2 import Tpm, rc, templates, wire
 from .tpm2.client import Attest
 

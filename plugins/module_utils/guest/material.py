@@ -17,7 +17,7 @@ import typing as t
 
 from ..policy.failure import SkrFailure
 from . import crypto, unwrap
-from .evidence import b64u
+from .tee import b64u
 
 # What makes sense for each kind; the first is the one of format ``auto``.
 FORMATS = {

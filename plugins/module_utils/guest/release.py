@@ -30,9 +30,9 @@ from . import attest, deliver, jws, keyvault, preflight, sign_in, unwrap
 from . import material as forms
 from .ahead import Ahead
 from .akcert import iso
-from .evidence import b64u
 from .http import ca_bundle
 from .imds import Identity
+from .tee import b64u
 
 
 @dataclasses.dataclass(frozen=True)

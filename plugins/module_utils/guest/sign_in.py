@@ -28,9 +28,9 @@ from urllib.parse import urlsplit
 from ..policy import entra
 from ..policy.failure import SkrFailure
 from . import clouds, crypto, der
-from .evidence import b64u
 from .http import SERVER_ERRORS, Http, Reply, Retry, service_address
 from .imds import Identity, Imds
+from .tee import b64u
 
 SOURCES = ("managed", "service_principal", "workload_identity")
 JWT_BEARER = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"

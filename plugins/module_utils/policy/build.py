@@ -80,8 +80,11 @@ def _fixed(wanted: Parameters) -> t.Iterator[t.Tuple[str, t.Any]]:
 
 def _choices(wanted: Parameters) -> t.Iterator[t.Tuple[str, t.Sequence[str]]]:
     tee = wanted.tee_type
-    # SNP tokens have VM ids in upper case, TDX tokens in lower case; the claim of Trusted Launch is as that of SNP.
-    ids = [one.lower() if tee == words.TDX else one.upper() for one in wanted.vm_unique_ids]
+    # SNP tokens have VM ids in upper case; the claim of Trusted Launch is as that of SNP. TDX tokens are documented with
+    # lower case, and the captured evidence of a TDX VM has upper case: either may be met.
+    ids = [one.upper() for one in wanted.vm_unique_ids]
+    if tee == words.TDX:
+        ids = list(dict.fromkeys(text for one in ids for text in (one.lower(), one)))
     yield words.VM_ID if tee == words.TRUSTED_LAUNCH else words.VM_UNIQUE_ID, ids
     for paths, values in (
         (words.HOST_DATA, wanted.host_data),

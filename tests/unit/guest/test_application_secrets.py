@@ -287,9 +287,9 @@ def test_each_delivery_option_has_a_flag() -> None:
 # --- the modules
 
 
-def module(name: str, /, **options: t.Any) -> t.Dict[str, t.Any]:
+def module(module_name: str, /, **options: t.Any) -> t.Dict[str, t.Any]:
     done = subprocess.run(
-        [sys.executable, "-m", f"ansible_collections.confidential.azure_skr.plugins.modules.{name}"],
+        [sys.executable, "-m", f"ansible_collections.confidential.azure_skr.plugins.modules.{module_name}"],
         input=json.dumps({"ANSIBLE_MODULE_ARGS": options}), capture_output=True, text=True, check=False,
         env={**os.environ, "PYTHONPATH": str(COLLECTIONS)},
     )  # fmt: skip

@@ -62,12 +62,6 @@ def test_worst_first_then_in_the_order_of_the_checks() -> None:
     assert findings.counts(made) == {"failed": 2, "warning": 1, "info": 1, "ok": 2, "skipped": 1}
 
 
-def test_a_fact_may_be_called_as_it_likes() -> None:
-    found = findings.found("failed", "key", "key_disabled", "x", "s", subject="t", check="u", found="v")
-    assert found.subject == "s" and found.facts == {"subject": "t", "check": "u", "found": "v"}
-    assert json.loads(json.dumps(found.as_dict()))["wanted"]
-
-
 # --- each check by itself
 
 

@@ -18,7 +18,7 @@ from unit.guest.doctor_fakes import told, wanted
 from unit.guest.release_fakes import Site, answer
 
 from ansible_collections.confidential.azure_skr.plugins.module_utils.guest import http
-from ansible_collections.confidential.azure_skr.plugins.module_utils.guest.doctor import network
+from ansible_collections.confidential.azure_skr.plugins.module_utils.guest.doctor import network, patient
 from ansible_collections.confidential.azure_skr.plugins.module_utils.guest.doctor.findings import Finding
 from ansible_collections.confidential.azure_skr.plugins.module_utils.guest.doctor.network import Place
 from ansible_collections.confidential.azure_skr.plugins.module_utils.guest.doctor.patient import Notes
@@ -299,3 +299,7 @@ def test_any_bytes_are_borne() -> None:
     for at in range(0, len(stream), 7):
         network.certificates(stream[:at])
         network.certificates(stream[:at] + bytes([stream[at] ^ 0xFF]) + stream[at + 1 :])
+
+
+def test_a_step_that_hangs_ends_before_its_check() -> None:
+    assert network._TIMEOUT < patient.LIMIT

@@ -40,17 +40,17 @@ class Imds:
 
     def __init__(self, host: Host) -> None:
         self.host, self.quoter = host, Quoter()
-        self.failure: t.Optional[SkrFailure] = None
+        self.failures: t.List[SkrFailure] = []  # the first is raised, for ever
         self.chains: t.List[str] = []
 
     def vcek_chain(self) -> str:
-        if self.failure:
-            raise self.failure
+        if self.failures:
+            raise self.failures[0]
         return self.chains.pop(0) if self.chains else self.host.chain()
 
     def td_quote(self, report: bytes) -> bytes:
-        if self.failure:
-            raise self.failure
+        if self.failures:
+            raise self.failures[0]
         return self.quoter.quote(report)
 
 
@@ -143,7 +143,7 @@ def test_the_log(vm: Vm) -> None:
 
 
 def test_a_host_that_gives_no_certificates(vm: Vm) -> None:
-    vm.imds.failure = SkrFailure("thim_error", "The host's certificate service answered 500.")
+    vm.imds.failures = [SkrFailure("thim_error", "The host's certificate service answered 500.")]
     found = vm.info()
     assert found["verdict"] == "incomplete" and "answered 500" in found["summary"]
     assert state(found, "signature") == "not checked" and state(found, "quote_signature") == "ok"

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from typing import Any
 
 import pytest
@@ -52,7 +53,7 @@ def test_the_default_is_a_compliant_snp_vm_that_cannot_be_debugged() -> None:
 
 
 def test_a_mixed_fleet_has_one_branch_per_tee_and_authority() -> None:
-    """AC-09, the policy's part: ids in the case each TEE's token uses, both kinds qualify."""
+    """AC-09, the policy's part: ids in the case each TEE's token uses, both kinds qualify. TDX ids have two spellings."""
     policy = build.release_policy(
         {
             "vm_unique_ids": [VM.upper()],
@@ -62,11 +63,13 @@ def test_a_mixed_fleet_has_one_branch_per_tee_and_authority() -> None:
             ],
         }
     )
-    assert len(policy["anyOf"]) == 3
+    assert len(policy["anyOf"]) == 4
+    upper = json.loads(json.dumps(tokens.tdx()).replace(VM, VM.upper()))
+    assert upper != tokens.tdx() and met(policy, upper)
     assert met(policy, tokens.snp()) and met(policy, tokens.tdx()) and met(policy, {**tokens.snp(), "iss": EAST})
     assert not met(policy, {**tokens.tdx(), "iss": EAST})
     text = canonical.dump(model.parse(policy))
-    assert text.count(VM.upper()) == 2 and text.count(VM) == 1
+    assert text.count(VM.upper()) == 3 and text.count(VM) == 1
     assert lint.lint(model.parse(policy)) == []
 
 

@@ -86,6 +86,8 @@ def test_a_vm_id_in_the_other_case() -> None:
     tdx = [TDX, COMPLIANT, {"claim": f"{TEE}.tdx_td_attributes_debug", "equals": False}]
     assert findings(*tdx, {**BOUND, "equals": VM}) == []
     assert [one[0] for one in findings(*tdx, BOUND)] == ["vm_id_case"]
+    both = [{"authority": ISSUER, "allOf": [*tdx, {**BOUND, "equals": one}]} for one in (VM, VM.upper())]
+    assert lint.lint(model.parse({"version": "1.0.0", "anyOf": both})) == []
 
 
 @pytest.mark.parametrize(

@@ -192,8 +192,8 @@ def _certificate(tpm: Tpm, notes: Notes) -> t.Iterator[Finding]:
     facts: t.Dict[str, t.Any] = {
         "days_left": days,
         "not_after": end,
-        "subject": certificate.subject,
-        "issuer": certificate.issuer,
+        "ak_cert_subject": certificate.subject,
+        "ak_cert_issuer": certificate.issuer,
     }
     text = f"{days} days left, until {end}; issued by {certificate.issuer}."
     if days <= WARNING_DAYS:
