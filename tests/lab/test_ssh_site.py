@@ -6,11 +6,13 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import shlex
 import subprocess
+import sys
 
 import pytest
 from cryptography.hazmat.primitives import serialization
-from labkit import Lab
+from labkit import MODULES, Lab, environment
 
 
 def on(lab: Lab, host: str, command: str, check: bool = True) -> str:
@@ -76,6 +78,43 @@ def test_check_mode_of_the_release(ssh_lab: Lab, first_run: str) -> None:
     assert changes(predicted.stdout) == {"cvm-01": 1}
     assert "absent" in on(ssh_lab, "cvm-01", "test -e /run/app/app.pem || echo absent")
     assert changes(ssh_lab.playbook("release", "--limit", "cvm-01").stdout) == {"cvm-01": 1}
+
+
+@pytest.mark.parametrize(
+    ("lines", "name", "major", "minor"),
+    [
+        ('NAME="Red Hat Enterprise Linux"\nVERSION_ID="9.4"\n', "Red Hat Enterprise Linux", 9, 4),
+        ('NAME="Microsoft Azure Linux"\nVERSION_ID="3.0"\n', "Microsoft Azure Linux", 3, 0),
+        ("NAME=SLES\nVERSION_ID='15.6'\n", "SLES", 15, 6),
+    ],
+)
+def test_other_distributions(
+    ssh_lab: Lab, first_run: str, agent: str, lines: str, name: str, major: int, minor: int
+) -> None:
+    """X-01: the agent needs an interpreter and the TPM's node, no program and no library of a distribution's own."""
+    on(ssh_lab, "cvm-01", f"cp -n /etc/os-release /run/os-release; printf %s {shlex.quote(lines)} > /etc/os-release")
+    try:
+        url = ssh_lab.variables["skr_attestation_url"]
+        roots = ssh_lab.variables["skr_report_roots_path"]
+        command = f"attest --attestation-url {url} --report-roots-path {roots} --json"
+        told = on(ssh_lab, "cvm-01", f"env -i PATH=/nowhere /usr/bin/python3 {agent} {command}")
+    finally:
+        on(ssh_lab, "cvm-01", "cp /run/os-release /etc/os-release")
+    claims = json.loads(told)["claims"]
+    assert claims["x-ms-azurevm-osdistro"] == name
+    assert (claims["x-ms-azurevm-osversion-major"], claims["x-ms-azurevm-osversion-minor"]) == (major, minor)
+
+
+@pytest.fixture(scope="module")
+def agent(ssh_lab: Lab) -> str:
+    """The packed agent on cvm-01."""
+    packed = ssh_lab.directory / "azure-skr"
+    packer = f"{MODULES.rpartition('.')[0]}.module_utils.agent_archive"
+    subprocess.run([sys.executable, "-m", packer, str(packed)], check=True, env=environment())
+    with packed.open("rb") as stream:
+        command = ["ssh", "-F", str(ssh_lab.directory / "ssh/config"), "cvm-01", "cat > /opt/azure-skr"]
+        subprocess.run(command, stdin=stream, check=True)
+    return "/opt/azure-skr"
 
 
 def test_the_device_is_not_for_everybody(ssh_lab: Lab, first_run: str) -> None:

@@ -16,18 +16,10 @@ import json
 import typing as t
 
 from ...policy.failure import SkrFailure, SkrWarning
+from . import common
 
 NAME = "attest"
 HELP = "attest this VM and print the validated claims"
-_GUEST = {
-    "tpm_device": "the TPM (default /dev/tpmrm0)",
-    "imds_endpoint": "the metadata service",
-    "https_proxy": "proxy for the attestation provider",
-    "ca_path": "CA bundle",
-    "report_roots_path": "further roots of hardware reports",
-    "event_log_path": "the measured-boot log",
-    "cache_dir": "folder for public signing keys and the host's certificate chain",
-}
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -56,9 +48,8 @@ def add(parser: argparse.ArgumentParser) -> None:
         default="never",
         help="ask the host for a new AK certificate when it has 90 days left or less",
     )
-    for name, meaning in _GUEST.items():
-        parser.add_argument(f"--{name.replace('_', '-')}", metavar="VALUE", help=meaning)
-    parser.add_argument("--json", action="store_true", help="print claims and facts as JSON")
+    common.add_guest(parser)
+    common.add_json(parser, "claims and facts")
 
 
 def run(options: t.Dict[str, t.Any]) -> t.Tuple[int, str]:
@@ -67,14 +58,12 @@ def run(options: t.Dict[str, t.Any]) -> t.Tuple[int, str]:
 
     from .. import attest
 
-    given = {name: options[name] for name in _GUEST if options.get(name) is not None}
-    if options.get("pcrs") is not None:
-        given["pcrs"] = _pcrs(options["pcrs"])
-    guest = attest.Guest(
+    guest = common.guest(
+        options,
         options["attestation_url"],
         require_tee=options.get("require_tee") or "any",
         renew_ak_certificate=options.get("renew_ak_certificate") or "never",
-        **given,
+        **({} if options.get("pcrs") is None else {"pcrs": _pcrs(options["pcrs"])}),
     )
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", SkrWarning)

@@ -43,11 +43,12 @@ def add_json(parser: argparse.ArgumentParser, what: str) -> None:
     parser.add_argument("--json", action="store_true", help=f"print {what} as JSON")
 
 
-def guest(options: t.Mapping[str, t.Any], attestation_url: str) -> Guest:
-    """Settings from the options of :func:`add_guest`; those not given keep their defaults."""
+def guest(options: t.Mapping[str, t.Any], attestation_url: str, **more: t.Any) -> Guest:
+    """Settings from the options of :func:`add_guest` and ``more``; those not given keep their defaults."""
     from ..attest import Guest
 
-    return Guest(attestation_url, **{name: options[name] for name in _GUEST if options.get(name) is not None})
+    given = {name: options[name] for name in _GUEST if options.get(name) is not None}
+    return Guest(attestation_url, **given, **more)
 
 
 def identity(options: t.Mapping[str, t.Any]) -> Identity:
