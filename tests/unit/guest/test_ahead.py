@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import threading
@@ -39,7 +40,8 @@ def test_failure_is_told_to_who_asks() -> None:
 def test_unfinished_work_does_not_keep_the_process() -> None:
     code = f"import time; from {ahead.__name__} import Ahead; Ahead(lambda: time.sleep(60))"
     start = time.monotonic()
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=30)
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=30, env=env)
     assert time.monotonic() - start < 20
 
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 import subprocess
 import sys
@@ -99,5 +100,6 @@ def test_other_proxies_are_left_to_requests(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_it_imports_no_library() -> None:
     code = f"import sys, {lean.__name__}; print([name for name in sys.modules if name in ('requests', 'urllib3')])"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=env)
     assert done.stdout == "[]\n"
