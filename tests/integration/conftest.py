@@ -8,7 +8,6 @@ from collections.abc import Iterator
 import pytest
 from labkit import Lab, lab
 
-
 _started: list[Lab] = []
 
 
