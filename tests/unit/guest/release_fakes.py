@@ -178,6 +178,10 @@ def name(common: str) -> x509.Name:
     return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common)])
 
 
+# An authority's key signs certificates and lists of revoked ones; Python 3.13 and later wants it said.
+SIGNS = [(x509.KeyUsage(*(number in (5, 6) for number in range(9))), True)]
+
+
 def certificate(
     subject: str,
     key: t.Any,
@@ -230,13 +234,10 @@ def private_pem(key: t.Any) -> bytes:
 def chain(*hosts: str) -> t.Tuple[x509.Certificate, ...]:
     """Leaf (key ``leaf``), intermediate (EC) and root of one throw-away authority."""
     root, middle = rsa_key("root"), ec_key("middle")
-    signs = [
-        (x509.KeyUsage(*(number in (5, 6) for number in range(9))), True)
-    ]  # certificates and lists of revoked ones
     return (
         certificate("leaf", rsa_key("leaf"), "middle", middle, hosts or ("*.vault.azure.net", "vault.azure.net")),
-        certificate("middle", middle, "root", root, extra=signs),
-        certificate("root", root, "root", root, extra=signs),
+        certificate("middle", middle, "root", root, extra=SIGNS),
+        certificate("root", root, "root", root, extra=SIGNS),
     )
 
 

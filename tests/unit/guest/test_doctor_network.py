@@ -35,7 +35,7 @@ def _no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def ca_file(folder: Path, subject: str = "root") -> str:
     key = fakes.rsa_key(subject)
-    (folder / "ca.pem").write_bytes(fakes.pem(fakes.certificate(subject, key, subject, key)))
+    (folder / "ca.pem").write_bytes(fakes.pem(fakes.certificate(subject, key, subject, key, extra=fakes.SIGNS)))
     return str(folder / "ca.pem")
 
 
