@@ -1,11 +1,24 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-3.0-or-later
-# Unit tests of what runs on VMs, under other interpreters than this one. Usage: old-libraries.sh oldest|newest
+# Unit tests of what runs on VMs, under other interpreters than this one. Usage: old-libraries.sh oldest|newest...
 #   oldest: Python 3.9 with the oldest libraries that are supported
 #   newest: the newest Python here (3.13 or later) with the newest libraries
 # The environments stay below .build, so that only the first run takes long.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
+if [ "$#" -gt 1 ]; then # side by side: each uses one core
+  jobs=() failed=0
+  for which in "$@"; do
+    tests/tools/old-libraries.sh "$which" >".build/libraries-$which.log" 2>&1 &
+    jobs+=($!)
+  done
+  for job in "${jobs[@]}"; do wait "$job" || failed=1; done
+  for which in "$@"; do
+    if [ "$failed" = 1 ]; then cat ".build/libraries-$which.log"; fi
+  done
+  for which in "$@"; do tail -n 1 ".build/libraries-$which.log"; done | paste -sd ';'
+  exit "$failed"
+fi
 which=${1:?oldest or newest}
 
 case $which in

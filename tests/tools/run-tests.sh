@@ -56,8 +56,7 @@ step "ansible-lint, profile production" tests/tools/ansible-lint.sh
 # A file is the unit that is handed out: its tests share a lab, and each worker has labs of its own.
 parallel=(-n 2 --dist loadfile)
 shown "unit tests" python -m pytest "${parallel[@]}" tests/unit
-step "unit tests of the guest, oldest Python and libraries" tests/tools/old-libraries.sh oldest
-step "unit tests of the guest, newest Python and libraries" tests/tools/old-libraries.sh newest
+step "unit tests of the guest, oldest and newest Python and libraries" tests/tools/old-libraries.sh oldest newest
 shown "simulator tests" python -m pytest "${parallel[@]}" tests/simulator/tests
 shown "integration tests, every module in the lab" python -m pytest "${parallel[@]}" tests/integration
 shown "lab tests, playbooks over ssh" python -m pytest tests/lab

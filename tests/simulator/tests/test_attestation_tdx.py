@@ -244,10 +244,12 @@ def test_altered_quote(bench: Bench, td: Vm, position: int, bit: int, check: str
 
 def test_sizes(bench: Bench, td: Vm) -> None:
     evidence = copy.deepcopy(td.evidence)
-    for quote in (b"", td.quote[:40], td.quote[:700], td.quote[:-1], td.quote + b"\0", td.hardware[:1024]):
+    for quote in (b"", td.quote[:40], td.quote[:700], td.quote[:-1], td.quote + b"\1", td.hardware[:1024]):
         evidence["IsolationInfo"]["Evidence"]["Proof"] = b64(quote)
         response, clause = bench.send(evidence)
         assert response.status == 400 and clause in ("maa.11.size", "maa.11.version"), len(quote)
+    evidence["IsolationInfo"]["Evidence"]["Proof"] = b64(td.quote + bytes(70))  # a captured quote has as many behind it
+    assert bench.send(evidence)[0].status == 200
 
 
 def test_chain(bench: Bench, td: Vm, monkeypatch: pytest.MonkeyPatch) -> None:
