@@ -32,12 +32,12 @@ class Installed:
 
     def __init__(self, lab: Lab, site: Site, vm: str = "cvm-01", **instance: Any) -> None:
         self.lab, self.vm = lab, vm
-        self.root = Path(lab.hosts[vm]["skr_dest"]).parent / f"boot-{site.vault}"
+        self.root = lab.directory / f"boot-{site.vault}"  # stands for the disk; the VM's memory is emptied by a reboot
         self.root.mkdir(parents=True, exist_ok=True)
         guest = lab.guest(vm)
         self.proxy, self.guest = guest.pop("https_proxy"), guest
         self.metrics = self.root / "metrics" / "azure_skr_tls.prom"
-        self.dest = self.root / "run" / "web" / "tls.pem"
+        self.dest = Path(lab.hosts[vm]["skr_dest"]).parent / "web" / "tls.pem"
         self.variables: dict[str, Any] = {
             "boot_release_options": {
                 **guest,
@@ -201,8 +201,8 @@ class Supervisor:
         root = self.installed.root
         for folder in (self.installed.dest.parent, root / "status", Path(self.installed.guest["cache_dir"])):
             shutil.rmtree(folder, ignore_errors=True)
-        self.installed.dest.parent.mkdir(parents=True)  # by systemd-tmpfiles
         self.installed.lab.call("vm_reboot", name=self.installed.vm)
+        self.installed.dest.parent.mkdir(parents=True)  # by systemd-tmpfiles
         name, value = (root / "etc" / "tls.env").read_text().strip().split("=", 1)
         address = root / "notify"
         address.unlink(missing_ok=True)

@@ -14,6 +14,7 @@ from labkit import MODULES, ROOT, Lab
 
 GROUPS = yaml.safe_load((ROOT / "meta/runtime.yml").read_text())["action_groups"]
 GROUP = GROUPS["azure"]
+OF_NO_GROUP = {"key_removal", "secret_wrap"}  # they work on this machine alone, with tests of their own
 
 
 def documentation(module: str) -> dict[str, Any]:
@@ -22,7 +23,7 @@ def documentation(module: str) -> dict[str, Any]:
 
 
 def test_no_module_and_no_state_is_left_out() -> None:
-    modules = {path.stem for path in Path(ROOT / "plugins/modules").glob("*.py")} - set(GROUPS["guest"])
+    modules = {path.stem for path in Path(ROOT / "plugins/modules").glob("*.py")} - set(GROUPS["guest"]) - OF_NO_GROUP
     assert modules == set(GROUP)
     wanted = {
         (module, state)
