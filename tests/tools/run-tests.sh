@@ -58,7 +58,8 @@ parallel=(-n 2 --dist loadfile)
 shown "unit tests" python -m pytest "${parallel[@]}" tests/unit
 step "unit tests of the guest, oldest and newest Python and libraries" tests/tools/old-libraries.sh oldest newest
 shown "simulator tests" python -m pytest "${parallel[@]}" tests/simulator/tests
-shown "integration tests, every module in the lab" python -m pytest "${parallel[@]}" tests/integration
+# These wait for services and processes half of the time, so there are more workers than cores.
+shown "integration tests, every module in the lab" python -m pytest -n 4 --dist loadfile tests/integration
 shown "lab tests, playbooks over ssh" python -m pytest tests/lab
 
 if [ "${#failed[@]}" -gt 0 ]; then

@@ -16,4 +16,7 @@ cp "$here/bootstrap_pip.py" "$HOME/.ansible/test/cache/get_pip_24_2.py"
 export PATH=$root/.venv/bin:$PATH
 cd "$tree"
 version=$(python -c 'import sys; print("%d.%d" % sys.version_info[:2])')
-ansible-test sanity --local --requirements --python "$version" --color no "$@"
+# What users install; the tests have ruff, and half of the time here would be theirs.
+tests=()
+for folder in tests/*/; do tests+=(--exclude "$folder"); done
+ansible-test sanity --local --requirements --python "$version" --color no "${tests[@]}" "$@"
