@@ -35,7 +35,7 @@ fuzz:
 
 agent:
 	@tests/tools/environment.sh lab
-	@python -m ansible_collections.confidential.azure_skr.plugins.module_utils.agent_archive .build/azure-skr
+	@PYTHONPATH=.collections python -m ansible_collections.confidential.azure_skr.plugins.module_utils.agent_archive .build/azure-skr
 	@echo .build/azure-skr
 
 docs:

@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from labkit import MODULES, Lab
+from labkit import MODULES, Lab, environment
 
 ROUNDS = 9
 IMPORTS = "import requests, cryptography.x509"
@@ -46,7 +46,7 @@ def configure(made: Lab, vm: str, vault: str) -> tuple[list[str], dict[str, str]
     folder.mkdir(parents=True, exist_ok=True)
     program, configuration = folder / "azure-skr", folder / "app.json"
     packer = f"{MODULES.rpartition('.')[0]}.module_utils.agent_archive"
-    subprocess.run([sys.executable, "-m", packer, str(program)], check=True, cwd=made.directory)
+    subprocess.run([sys.executable, "-m", packer, str(program)], check=True, env=environment())
     guest = made.guest(vm)
     proxy = guest.pop("https_proxy")  # its URL holds a password, which no configuration may
     options: dict[str, Any] = guest | {

@@ -20,6 +20,7 @@ _ID = re.compile(
     r"(?P<kind>virtualMachines|virtualMachineScaleSets)/(?P<name>[^/]+)",
     re.IGNORECASE,
 )
+API_VERSION = "2024-11-01"
 _POLL = 5
 _RACES = 3
 
@@ -204,9 +205,11 @@ def _list(
     for group, scale_set in sorted({(vm.group.lower(), vm.scale_set) for vm in vms}):
         kind = "scale sets" if scale_set else "VMs"
         try:
-            with errors(f"the {kind} of resource group {group}"):
-                for vm in _machines(connection, scale_set).list(group):
-                    found[(group, str(vm.name).lower(), scale_set)] = wire(vm)
+            # Read without the compute client, whose import costs more than all the rest where nothing has to change.
+            of_kind = "virtualMachineScaleSets" if scale_set else "virtualMachines"
+            path = f"/subscriptions/{connection.subscription_id}/resourceGroups/{group}/providers/Microsoft.Compute/{of_kind}"
+            for vm in connection.list(path, API_VERSION, f"the {kind} of resource group {group}"):
+                found[(group, str(vm.get("name")).lower(), scale_set)] = vm
         except SkrFailure as failure:
             if failure.reason not in ("resource_not_found", "authorization_failed"):
                 raise

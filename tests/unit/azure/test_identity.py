@@ -9,7 +9,7 @@ import pytest
 from unit.azure.fakes import SUBSCRIPTION, TENANT, Model, answer, login
 
 from ansible_collections.confidential.azure_skr.plugins.module_utils.azure import identity
-from ansible_collections.confidential.azure_skr.plugins.module_utils.azure.clients import Connection
+from ansible_collections.confidential.azure_skr.plugins.module_utils.azure.clients import Connection, errors, wire
 from ansible_collections.confidential.azure_skr.plugins.module_utils.policy.failure import SkrFailure
 
 USER = f"/subscriptions/{SUBSCRIPTION}/resourceGroups/rg/providers/Microsoft.ManagedIdentity/userAssignedIdentities/u"
@@ -113,8 +113,16 @@ class _Machines:
         return type("Poller", (), {"result": lambda _self: held})()
 
 
+class _Connection(Connection):
+    """Reads lists from the stand-in, too."""
+
+    def list(self, path: str, api_version: str, what: str, **query: str) -> Any:
+        with errors(what):
+            yield from (wire(one) for one in self._cache["azure-mgmt-compute"].list(path.split("/")[4]))
+
+
 def ensure(machines: _Machines, *names: str, check_mode: bool = False) -> dict[str, Any]:
-    connection = Connection(login(), _cache={"azure-mgmt-compute": machines})
+    connection = _Connection(login(), _cache={"azure-mgmt-compute": machines})
     return identity.ensure(connection, identity.locate(names, "rg"), check_mode)
 
 
@@ -201,7 +209,7 @@ def test_resource_group_that_cannot_be_read_fails_its_own_vms_only() -> None:
 
     machines = Groups("a")
     with pytest.raises(SkrFailure) as caught:
-        connection = Connection(login(), _cache={"azure-mgmt-compute": machines})
+        connection = _Connection(login(), _cache={"azure-mgmt-compute": machines})
         identity.ensure(connection, [identity.Vm("gone", "x"), identity.Vm("rg", "a")], False)
     told = {vm["name"]: vm for vm in caught.value.facts["vms"]}
     assert told["a"]["changed"] and told["x"]["reason"] == "resource_not_found"
