@@ -99,6 +99,10 @@ settled:
   description: Whether the vault refused every identity for an expected reason.
   type: bool
   returned: success
+pending:
+  description: Whether asking again could still end otherwise, which ends with O(wait) at the latest.
+  type: bool
+  returned: success
 reason_found:
   description: The reason code behind RV(verdict), or V(released).
   type: str

@@ -14,6 +14,7 @@ import os
 import time
 import typing as t
 
+from ..policy import passing
 from ..policy.failure import SkrFailure
 from . import attest, jws, keyvault, sign_in
 from .http import Http, ca_bundle
@@ -66,9 +67,10 @@ def probe(
     while True:
         attempts += 1
         tried = _judge([request.tried(source) for source in sources])
-        settled = all(one.verdict == "refused" and _as_expected(one, expected) for one in tried)
+        settled = all(_refused(one, expected) for one in tried)
+        pending = not settled and any(_may_change(one) for one in tried if not _refused(one, expected))
         left = start + wait - time.monotonic()
-        if settled or left <= 0:
+        if not pending or left <= 0:
             break
         time.sleep(min(pause, left))
         pause = min(pause * 2, _LONGEST_PAUSE)
@@ -79,6 +81,7 @@ def probe(
         "reason_found": worst.reason,
         "message": worst.message,
         "settled": settled,
+        "pending": pending,
         "expected": list(expected),
         "identities": [one.as_dict() for one in tried],
         "attempts_made": attempts,
@@ -94,6 +97,17 @@ def known_reasons(given: t.Sequence[str]) -> t.List[str]:
             wanted = ", ".join(sorted(REFUSALS))
             raise SkrFailure("invalid_input", f"expected has {reason!r}, wanted of {wanted}.", {"option": "expected"})
     return list(given)
+
+
+def _refused(one: Tried, expected: t.Sequence[str]) -> bool:
+    return one.verdict == "refused" and _as_expected(one, expected)
+
+
+def _may_change(one: Tried) -> bool:
+    """Whether asking again could end otherwise: a grant that was taken away vanishes, trouble on the way passes."""
+    if one.verdict == "refused":
+        return one.reason == "attestation_not_verified"
+    return one.verdict == "released" or one.reason in passing.PASSING
 
 
 def _as_expected(one: Tried, expected: t.Sequence[str]) -> bool:
