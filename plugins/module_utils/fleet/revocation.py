@@ -25,6 +25,15 @@ VERDICTS = ("proved", "not_proved", "not_effective", "unreachable", "planned")
 Facts = t.Mapping[str, t.Any]
 
 
+_TOLD = ("identity", "verdict", "reason", "message")
+
+
+def line(text: t.Any) -> str:
+    """Text that a suspect may have chosen, as one line of printable characters, and not endless."""
+    plain = "".join(char if char.isprintable() else " " for char in str(text)[:4000])
+    return " ".join(plain.split())[:1500]
+
+
 class State(t.NamedTuple):
     """What the vault's state says of one VM. ``holds``: it is kept away; None where the state cannot tell."""
 
@@ -85,16 +94,28 @@ def _permission(facts: Facts, vm: str) -> State:
     given = {str(one).lower() for one in facts.get("principals") or []}
     held = [one for one in state.get("remaining") or [] if one["principal_id"] in own | given]
     if held:
-        return State(False, f"it may still be released: {'; '.join(granted(one) for one in held)}")
+        return State(False, f"it may still be released: {'; '.join(granted(one, state) for one in held)}")
     if not own | given:
         return State(None, "the VM has no managed identity, so its permission is not known")
     return State(True, "none of its identities has the release permission on this key any more")
 
 
-def granted(one: Facts) -> str:
+def granted(one: Facts, state: Facts) -> str:
     """A grant in words."""
     why = f" ({one['why']})" if one.get("why") else ""
-    return f"{one['principal_id']} has '{one['role']}' at {one['scope']}{why}"
+    return f"{holder(one['principal_id'], state)} has '{one['role']}' at {one['scope']}{why}"
+
+
+def holder(principal: str, state: Facts) -> str:
+    """An identity by its id, with the suspects that have it and the others."""
+    found = [
+        (str(suspect["name"]), one)
+        for suspect in state.get("suspects") or []
+        for one in suspect["principals"]
+        if one["principal_id"] == principal
+    ]
+    names = sorted({name for name, _one in found} | {str(other) for _name, one in found for other in one["others"]})
+    return f"{principal} ({', '.join(names)})" if names else principal
 
 
 def _versions(facts: Facts, _vm: str) -> State:
@@ -147,17 +168,17 @@ def _suspect(state: Facts, vm: str) -> t.Optional[Facts]:
 
 def _host(facts: Facts, host: Facts) -> Verdict:
     state, expected = by_state(facts, str(host["vm"])), EXPECTED[str(facts["action"])]
-    cleaned = clean_up(host)
+    cleaned = clean_up(host, bool(facts.get("check_mode")))
     probe = host.get("probe") or {}
 
     def verdict(name: str, reason: t.Optional[str], message: str, found: t.Optional[str] = None) -> Verdict:
-        tried = tuple(dict(one) for one in probe.get("identities") or [])
+        tried = tuple({part: line(one.get(part)) for part in _TOLD} for one in probe.get("identities") or [])
         return Verdict(
-            str(host["host"]), str(host["vm"]), name, reason, message, expected, found, _waited(facts, probe), state,
+            str(host["host"]), str(host["vm"]), name, reason, line(message), expected, found, _waited(facts, probe), state,
             cleaned, tried,
         )  # fmt: skip
 
-    if (host.get("reach") or {}).get("unreachable") or probe.get("unreachable"):
+    if any((host.get(name) or {}).get("unreachable") for name in ("reach", "copy", "units", "probe")):
         return verdict(
             "unreachable", "suspect_unreachable", f"Not reached. By the vault's state, not probed: {state.text}."
         )
@@ -197,7 +218,7 @@ def _waited(facts: Facts, probe: Facts) -> float:
 # --- the clean-up
 
 
-def clean_up(host: Facts) -> t.Dict[str, t.Any]:
+def clean_up(host: Facts, planned: bool = False) -> t.Dict[str, t.Any]:
     """What became of the delivered copy and of the boot unit: words, and ``failed`` with the messages of what did not work."""
     if (host.get("reach") or {}).get("unreachable"):
         return {"copy": "not reached", "unit": "not reached", "failed": []}
@@ -205,7 +226,7 @@ def clean_up(host: Facts) -> t.Dict[str, t.Any]:
         return {"copy": "left in place as evidence", "unit": "left in place as evidence", "failed": []}
     copy, units, stopped = (host.get(name) or {} for name in ("copy", "units", "stopped"))
     failed = [_message(name, one) for name, one in (("copy", copy), ("unit", units), ("unit", stopped)) if _bad(one)]
-    return {"copy": _copy(copy), "unit": _unit(units), "failed": failed}
+    return {"copy": _copy(copy, planned), "unit": _unit(units, planned), "failed": failed}
 
 
 def _bad(result: Facts) -> bool:
@@ -216,22 +237,24 @@ def _bad(result: Facts) -> bool:
 def _message(what: str, result: Facts) -> str:
     inner = [one for one in result.get("results") or [] if _bad(one)]
     texts = [str(one.get("msg") or "no message") for one in inner] or [str(result.get("msg") or "no message")]
-    return f"{what}: {'; '.join(dict.fromkeys(texts))}"
+    return line(f"{what}: {'; '.join(dict.fromkeys(texts))}")
 
 
-def _copy(result: Facts) -> str:
+def _copy(result: Facts, planned: bool) -> str:
     if not result or result.get("skipped"):
         return "not looked for"
     if _bad(result):
         return "NOT REMOVED"
     place = result.get("removed") or {}
     where = place.get("dest") or place.get("keyring_description") or place.get("luks_device") or place.get("deliver_to")
-    return f"{'removed' if result.get('changed') else 'was not there'} ({where})"
+    done = "to be removed" if planned else "removed"
+    return line(f"{done if result.get('changed') else 'was not there'} ({where})")
 
 
-def _unit(result: Facts) -> str:
+def _unit(result: Facts, planned: bool) -> str:
     if not result or result.get("skipped"):
         return "no unit is known here"
     if _bad(result):
         return "NOT MASKED"
-    return "masked" if result.get("changed") else "was masked before"
+    done = "to be masked" if planned else "masked"
+    return done if result.get("changed") else "was masked before"

@@ -42,7 +42,7 @@ def statement(facts: Facts) -> t.Dict[str, t.Any]:
         "stopped": _stopped(facts),
         "hosts": [one.as_dict() for one in verdicts],
         "unreachable": [one.host for one in verdicts if one.verdict == "unreachable"],
-        "remaining": list((facts.get("state") or {}).get("remaining") or []) if facts["action"] == "ungrant" else [],
+        "remaining": _remaining(facts),
         "elsewhere": _elsewhere(facts),
         "cannot_be_recalled": list(_LOST),
         "next_steps": _next(facts, verdicts),
@@ -74,7 +74,8 @@ def _stopped(facts: Facts) -> t.List[str]:
     would = "Would be done: " if planned else ""
     if action == "ungrant":
         return [
-            f"{would}taken from {one['principal_id']}: '{one['role']}' at {one['scope']}" for one in control["taken"]
+            f"{would}taken from {revocation.holder(one['principal_id'], control)}: '{one['role']}' at {one['scope']}"
+            for one in control["taken"]
         ]
     if action == "disable":
         return [f"{would}disabled: version {one}" for one in control.get("stopped_versions") or []]
@@ -89,6 +90,14 @@ def _already(facts: Facts) -> str:
         "disable": "what was to be disabled was disabled already.",
         "narrow": "the release policy was so narrow already.",
     }[str(facts["action"])]
+
+
+def _remaining(facts: Facts) -> t.List[t.Dict[str, t.Any]]:
+    """What still lets a suspect release this key; in check mode what would be left."""
+    if facts["action"] != "ungrant":
+        return []
+    known = facts.get("control" if facts.get("check_mode") else "state") or {}
+    return [dict(one) for one in known.get("remaining") or []]
 
 
 def _whom(facts: Facts) -> str:
@@ -131,7 +140,7 @@ def _next(facts: Facts, verdicts: t.Sequence[Verdict]) -> t.List[str]:
     failed = [one.host for one in verdicts if one.clean_up.get("failed")]
     if failed:
         steps.append(f"Remove by hand what could not be removed on {', '.join(failed)}.")
-    if (facts.get("state") or {}).get("remaining") and facts["action"] == "ungrant":
+    if _remaining(facts):
         steps.append("Take away the grants that are listed as remaining; they reach further than this key.")
     elsewhere = _elsewhere(facts)
     if elsewhere is None:
@@ -155,6 +164,7 @@ _Section = t.Tuple[str, t.List[str]]
 
 
 def _sections(facts: Facts, document: Facts, verdicts: t.Sequence[Verdict]) -> t.List[_Section]:
+    state = facts.get("state") or {}
     times, version = document["times"], document["key"]["version"]
     of_version = f", version {version}" if version else ""
     head = [
@@ -166,13 +176,13 @@ def _sections(facts: Facts, document: Facts, verdicts: t.Sequence[Verdict]) -> t
     missing = [one for one in verdicts if one.verdict == "unreachable"]
     sections.append(("Hosts not reached", [f"{one.host}: {one.by_state.text}" for one in missing] or ["None."]))
     if document["remaining"]:
-        held = [revocation.granted(one) for one in document["remaining"]]
+        held = [revocation.granted(one, state) for one in document["remaining"]]
         sections.append(("Grants that remain", held))
     other = document["elsewhere"]
     if other is None:
         sections.append(("Other keys within the suspects' reach", ["Not known: it could not be read."]))
     elif other:
-        sections.append(("Other keys within the suspects' reach", [revocation.granted(one) for one in other]))
+        sections.append(("Other keys within the suspects' reach", [revocation.granted(one, state) for one in other]))
     sections.append(("What cannot be recalled", list(document["cannot_be_recalled"])))
     sections.append(("Next steps", [f"{number}. {step}" for number, step in enumerate(document["next_steps"], 1)]))
     return sections
