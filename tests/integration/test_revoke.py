@@ -23,6 +23,7 @@ from ansible_collections.confidential.azure_skr.plugins.module_utils.azure.clien
 from ansible_collections.confidential.azure_skr.plugins.module_utils.policy.reasons import REASONS
 from skrsim.lab.plan import AUTHORITY, LOCATION, RESOURCE_GROUP
 
+pytestmark = pytest.mark.timeout(400)  # some press the button three times
 UNITS = ("azure-skr@app.service", "azure-skr-renew@app.service", "azure-skr-renew@app.timer")
 CRYPTO_USER = "21dbd100-6940-42c2-9190-5d6cb909625b"
 ADMINISTRATOR = "00482a5a-887f-4fb3-b363-3b7fe8e74483"
@@ -94,9 +95,10 @@ def vm_id(lab: Lab, vm: str) -> str:
 
 @pytest.mark.parametrize("rbac", [False, True], ids=["access_policy", "rbac"])
 def test_ungrant(local_lab: Lab, tmp_path: Path, rbac: bool) -> None:
-    site = ready(local_lab, vms=("cvm-01", "cvm-02"), rbac=rbac)
+    site = Site(local_lab, vms=("cvm-01", "cvm-02"), rbac=rbac)
     if rbac:  # at the key too: both have to go
         assert site.grant(scope="key", key_name="app")["changed"]
+    assert site.grant()["changed"]
     place, sentinel = delivered(site, "cvm-01")
     pressed, mark = button(site, tmp_path), local_lab.mark
     planned = pressed.press("cvm-01", check=True)
