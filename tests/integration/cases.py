@@ -122,6 +122,14 @@ def vault_grant(lab: Lab, rbac: bool) -> Options:
     return {"vault_name": vault(lab, rbac), **GROUP}
 
 
+def revoked(lab: Lab, tag: str, **place: Any) -> Options:
+    """A VM whose identity holds the permission."""
+    name = machine(lab, tag)
+    made = done(lab, "cvm_identity", vms=[name], **GROUP)
+    done(lab, "release_access", **place, principals=[made["vms"][0]["principal_id"]])
+    return {**place, "key_name": "app", "vms": [name], "vm_resource_group": RESOURCE_GROUP}
+
+
 # --- the options of each call
 
 
@@ -238,6 +246,12 @@ CASES = [
     Case("revoke_local", "release_access", lambda lab, tag: granted(lab, hsm_uri=active_hsm(lab)), "absent"),
     Case("revoke_everyone", "release_access", lambda lab, tag: {
         **granted(lab, **vault_grant(lab, True)), "principals": [], "everyone": True}, "absent"),
+    Case("revocation_policy", "release_revocation", lambda lab, tag: revoked(lab, tag, **vault_grant(lab, False)),
+         sweep=True),
+    Case("revocation_role", "release_revocation", lambda lab, tag: revoked(lab, tag, **vault_grant(lab, True)),
+         sweep=True),
+    Case("revocation_local", "release_revocation", lambda lab, tag: revoked(lab, tag, hsm_uri=active_hsm(lab)),
+         sweep=True),
     Case("key", "exportable_key", in_vault, sweep=True),
     Case("key_hsm", "exportable_key", in_hsm),
     Case("key_import", "exportable_key", lambda lab, tag: {

@@ -31,4 +31,4 @@ def no_identity_is_left() -> Iterator[None]:
 def local_lab(shared_lab: Lab) -> Iterator[Lab]:
     yield shared_lab
     shared_lab.call("fault_clear")
-    shared_lab.call("delays", values={"role_effective": 0, "access_policy_effective": 0, "late": {}})
+    shared_lab.call("delays", values={"role_effective": 0, "access_policy_effective": 0, "late": {}, "lingering": {}})

@@ -131,19 +131,24 @@ def check(wanted: Wanted) -> None:
         raise _invalid(
             "grant_model", "hsm_local", "auto, access_policy or rbac for a vault; hsm_local goes with hsm_uri"
         )
-    for entry in wanted.principals:
-        try:
-            exact = str(uuid.UUID(entry)) == entry.lower()  # UUID() also takes braces and no hyphens
-        except ValueError:
-            exact = False
-        if not exact:
-            raise _invalid("principals", entry, "an object id (GUID) of an identity")
+    object_ids(wanted.principals)
     if wanted.exclusive and wanted.present and not wanted.principals:
         raise _invalid("principals", [], "at least one identity, because exclusive would take the permission from all")
     if wanted.everyone and (wanted.present or wanted.principals):
         raise _invalid("everyone", True, "false, because it goes with state absent and names nobody")
     if wanted.scope == "key" and not wanted.key_name:
         raise _invalid("key_name", wanted.key_name, "the name of a key, because scope is key")
+
+
+def object_ids(entries: t.Sequence[str]) -> None:
+    """Check the option ``principals``. Raises SkrFailure ``invalid_input``."""
+    for entry in entries:
+        try:
+            exact = str(uuid.UUID(entry)) == entry.lower()  # UUID() also takes braces and no hyphens
+        except ValueError:
+            exact = False
+        if not exact:
+            raise _invalid("principals", entry, "an object id (GUID) of an identity")
 
 
 def _invalid(option: str, found: t.Any, wanted: str) -> SkrFailure:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import typing as t
 
-from . import reasons_delivery, reasons_evidence, reasons_fleet
+from . import reasons_delivery, reasons_evidence, reasons_fleet, reasons_revocation
 
 
 class Reason(t.NamedTuple):
@@ -436,8 +436,6 @@ REASONS: t.Dict[str, Reason] = {
     "redirect_refused": Reason(
         "A service answered with a redirect; none is ever followed.", "Check the URL and who answers there."
     ),
-    # --- delivery and application secrets
-    **{code: Reason(*texts) for code, texts in reasons_delivery.TEXTS.items()},
 }
-REASONS.update({code: Reason(*texts) for code, texts in reasons_evidence.TEXTS.items()})
-REASONS.update({code: Reason(*texts) for code, texts in reasons_fleet.TEXTS.items()})
+for _room in (reasons_delivery, reasons_evidence, reasons_fleet, reasons_revocation):
+    REASONS.update({code: Reason(*texts) for code, texts in _room.TEXTS.items()})

@@ -30,6 +30,11 @@ OPTIONS: t.Dict[str, t.Dict[str, t.Any]] = {
         "dest": "/dev/shm/no-such-folder/app.pem",
         "memory_backed": False,
     },
+    "release_probe": {
+        "attestation_url": "https://sharedweu.weu.attest.azure.net",
+        "vault_uri": "https://myvault.vault.azure.net",
+        "key_name": "app",
+    },
     "secret_unwrap": {
         "attestation_url": "https://sharedweu.weu.attest.azure.net",
         "vault_uri": "https://myvault.vault.azure.net",

@@ -152,6 +152,7 @@ class Vault:
     public_network_access: str = "Enabled"
     network_acls: dict[str, t.Any] | None = None
     access_policies: list[AccessPolicy] = dataclasses.field(default_factory=list)
+    removed_permissions: dict[tuple[str, str], float] = dataclasses.field(default_factory=dict)  # honoured until then
     tags: dict[str, str] = dataclasses.field(default_factory=dict)
     provisioning_state: str = "Succeeded"
     created_at: float = 0.0
@@ -252,6 +253,7 @@ class RoleAssignment:
     created_at: float
     effective_at: float  # from when data planes honour it
     description: str | None = None
+    honoured_until: float | None = None  # of one that was removed: until when data planes honour it
 
     @property
     def id(self) -> str:
@@ -300,6 +302,7 @@ class Delays:
     principal_visible: float = 0.0
     operation_polls: int = 1  # how often an asynchronous operation answers InProgress
     late: dict[str, float] = dataclasses.field(default_factory=dict)  # VM name or object id -> seconds
+    lingering: dict[str, float] = dataclasses.field(default_factory=dict)  # the same, until a removal counts
 
 
 @dataclasses.dataclass
@@ -326,6 +329,7 @@ class World:
     deleted_hsms: dict[str, ManagedHsm] = dataclasses.field(default_factory=dict)
     attestation_providers: dict[str, AttestationProvider] = dataclasses.field(default_factory=dict)  # lower ARM id
     role_assignments: dict[str, RoleAssignment] = dataclasses.field(default_factory=dict)  # lower id
+    removed_assignments: list[RoleAssignment] = dataclasses.field(default_factory=list)  # data planes honour them still
     keys: dict[tuple[str, str], Key] = dataclasses.field(default_factory=dict)  # (slot of the vault, key) lower
     deleted_keys: dict[tuple[str, str], Key] = dataclasses.field(default_factory=dict)
     # What another service registers for its peers: "entra" (token issuer), "fetch" (simulated network),
@@ -367,9 +371,16 @@ class World:
 
     def grant_delay(self, principal_id: str, default: float) -> float:
         """Seconds until a grant for this principal is honoured (``late`` names object ids or VM names)."""
-        if principal_id in self.delays.late:
-            return self.delays.late[principal_id]
+        return self._delay(self.delays.late, principal_id, default)
+
+    def removal_delay(self, principal_id: str) -> float:
+        """Seconds for which a permission that was taken from this principal is honoured still."""
+        return self._delay(self.delays.lingering, principal_id, 0.0)
+
+    def _delay(self, named: dict[str, float], principal_id: str, default: float) -> float:
+        if principal_id in named:
+            return named[principal_id]
         for vm in self.vms.values():
-            if vm.system_principal == principal_id and vm.name in self.delays.late:
-                return self.delays.late[vm.name]
+            if vm.system_principal == principal_id and vm.name in named:
+                return named[vm.name]
         return default

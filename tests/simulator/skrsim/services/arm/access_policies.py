@@ -36,9 +36,20 @@ def _merged(
             after.pop(_key(given), None)
         else:
             after[_key(given)] = merged
+    _lingering(world, vault, before, after)
     if len(after) > LIMIT:
         raise refuse(400, "BadRequest", f"The number of access policies exceeds the maximum of {LIMIT}.")
     return list(after.values())
+
+
+def _lingering(world: World, vault: Vault, before: dict[Key, AccessPolicy], after: dict[Key, AccessPolicy]) -> None:
+    """What an entry loses, the data plane may honour for a while."""
+    for key, old in before.items():
+        delay = world.removal_delay(old.object_id)
+        kept = after[key].permissions.get("keys", []) if key in after else []
+        for name in old.permissions.get("keys", []):
+            if delay and name not in kept and not old.application_id:
+                vault.removed_permissions[(old.object_id.lower(), name)] = world.clock.now() + delay
 
 
 def _key(policy: AccessPolicy) -> Key:

@@ -230,7 +230,9 @@ def allows(
     data plane that asks for an action and not for a data action.
     ``granted_role``: for writing or deleting role assignments, the id of the role in them.
     """
-    for assignment in world.role_assignments.values():
+    # Resource Manager forgets at once what was removed, a data plane after a while.
+    removed = [one for one in world.removed_assignments if data and now < (one.honoured_until or 0.0)]
+    for assignment in [*world.role_assignments.values(), *removed]:
         if assignment.principal_id != principal_id or ((data or delayed) and now < assignment.effective_at):
             continue
         role = ROLES.get(assignment.role_id)
