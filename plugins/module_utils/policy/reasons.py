@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import typing as t
 
-from . import reasons_delivery, reasons_evidence, reasons_rotation
+from . import reasons_delivery, reasons_evidence, reasons_fleet, reasons_rotation
 
 
 class Reason(t.NamedTuple):
@@ -441,3 +441,4 @@ REASONS: t.Dict[str, Reason] = {
 }
 REASONS.update({code: Reason(*texts) for code, texts in reasons_evidence.TEXTS.items()})
 REASONS.update({code: Reason(*texts) for code, texts in reasons_rotation.TEXTS.items()})
+REASONS.update({code: Reason(*texts) for code, texts in reasons_fleet.TEXTS.items()})
