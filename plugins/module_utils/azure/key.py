@@ -137,7 +137,9 @@ def check(wanted: Wanted) -> t.Optional[model.Policy]:
     if wanted.version and wanted.rotate:
         raise invalid("key_version", wanted.version, "nothing, because rotate makes a new version of the key")
     if wanted.rotate_if_older_than is not None and not wanted.rotate:
-        raise invalid("rotate_if_older_than", f"{wanted.rotate_if_older_than:g} s", "nothing, because rotate is not set")
+        raise invalid(
+            "rotate_if_older_than", f"{wanted.rotate_if_older_than:g} s", "nothing, because rotate is not set"
+        )
     if wanted.material is not None:
         key_import.check(wanted.material, kind, wanted.key_size, wanted.curve)
     return model.parse(wanted.release_policy) if wanted.release_policy is not None else None

@@ -18,7 +18,9 @@ from ..policy.failure import SkrFailure
 from .clients import SAFE_TO_REPEAT, errors
 
 _DURATION = re.compile(r"P(?=\d)(\d+Y)?(\d+M)?(\d+D)?")
-_AGE = re.compile(r"P(?=[\dT])(?:(\d+)Y)?(?:(\d+)M)?(?:(\d+)W)?(?:(\d+)D)?(?:T(?=\d)(?:(\d+)H)?(?:(\d+)M)?(?:(\d+)S)?)?")
+_AGE = re.compile(
+    r"P(?=[\dT])(?:(\d+)Y)?(?:(\d+)M)?(?:(\d+)W)?(?:(\d+)D)?(?:T(?=\d)(?:(\d+)H)?(?:(\d+)M)?(?:(\d+)S)?)?"
+)
 _DAY = 86400
 _SECONDS = (365 * _DAY, 30 * _DAY, 7 * _DAY, _DAY, 3600, 60, 1)
 SETTLE = 3.0  # seconds in which another run that decided at the same moment has made its version too
@@ -91,7 +93,8 @@ def due(newest: t.Any, older_than: t.Optional[float], now: t.Optional[float] = N
     """
     if older_than is None or not newest.enabled or newest.created_on is None:
         return True
-    return (time.time() if now is None else now) - newest.created_on.timestamp() >= older_than
+    age: float = (time.time() if now is None else now) - newest.created_on.timestamp()
+    return age >= older_than
 
 
 def settled(read: t.Callable[[], t.Any]) -> t.Any:

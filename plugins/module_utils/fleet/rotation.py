@@ -11,9 +11,11 @@ report: all that the inventory has under the play's pattern. A run that sees but
 
 from __future__ import annotations
 
+import json
 import typing as t
 
 from ..policy.failure import SkrFailure
+from .rollout import SCHEMA
 
 Verdict = t.Mapping[str, t.Any]
 _SHOWN = 20
@@ -47,6 +49,22 @@ def versions(key: t.Mapping[str, t.Any]) -> t.Dict[str, t.Any]:
     }
 
 
+def read(state: t.Any) -> t.Dict[str, t.Any]:
+    """A roll-out's state, from JSON text or a dictionary. Raises SkrFailure ``invalid_input``."""
+    if isinstance(state, str):
+        try:
+            state = json.loads(state)
+        except ValueError:
+            state = None
+    if not isinstance(state, dict) or state.get("schema") != SCHEMA or not isinstance(state.get("hosts"), dict):
+        raise SkrFailure(
+            "invalid_input",
+            f"skr_resume names a file that is no state file of a roll-out, wanted one with schema {SCHEMA}.",
+            {"option": "skr_resume"},
+        )
+    return dict(state)
+
+
 def resumed(states: t.Iterable[t.Mapping[str, t.Any]]) -> t.Optional[str]:
     """The version that earlier runs moved hosts to, from their state files: that of the run which was updated last."""
     latest: t.Tuple[str, t.Optional[str]] = ("", None)
@@ -57,6 +75,37 @@ def resumed(states: t.Iterable[t.Mapping[str, t.Any]]) -> t.Optional[str]:
     return latest[1]
 
 
+def known(states: t.Iterable[t.Mapping[str, t.Any]]) -> t.Dict[str, Verdict]:
+    """What is known of each host from several state files: the last verdict that is one."""
+    found: t.Dict[str, t.Tuple[str, Verdict]] = {}
+    for state in states:
+        when = str(state.get("updated"))
+        for name, one in state["hosts"].items():
+            before = found.get(name)
+            if (
+                before is None
+                or before[1]["verdict"] == "pending"
+                or (one["verdict"] != "pending" and before[0] <= when)
+            ):
+                found[name] = (when, one)
+    return {name: one for name, (_when, one) in found.items()}
+
+
+def decision(
+    hosts: t.Sequence[str],
+    states: t.Iterable[t.Mapping[str, t.Any]],
+    counts: t.Callable[[str, t.Optional[Verdict]], t.Optional[t.Dict[str, str]]],
+    share: float = 100.0,
+    slices: int = 1,
+    keep: bool = False,
+) -> t.Dict[str, t.Any]:
+    """:func:`decide` over state files; ``hosts`` are all that the pattern names, ``counts`` says why one does not count."""
+    verdicts = known(states)
+    must = [host for host in hosts if host in verdicts]
+    missed = [one for one in (counts(host, verdicts[host]) for host in must) if one]
+    return decide(must, missed, share, [host for host in hosts if host not in verdicts], slices, keep)
+
+
 def missed_version(
     host: str, verdict: t.Optional[Verdict], version: str, public_key_sha256: t.Optional[str] = None
 ) -> t.Optional[t.Dict[str, str]]:
@@ -64,11 +113,18 @@ def missed_version(
     missed = _not_released(host, verdict)
     if missed or verdict is None:
         return missed
-    found, digest = verdict.get("key_version"), verdict.get("public_key_sha256")
+    facts = verdict.get("facts") or {}
+    found, digest, boot = verdict.get("key_version"), facts.get("public_key_sha256"), facts.get("boot_key_version")
     if found != version:
         return _missed(host, "version_differs", f"It reports version {found}, wanted {version}.")
     if digest and public_key_sha256 and digest != public_key_sha256:
-        return _missed(host, "version_differs", f"Its key's public half is {digest}, that of {version} {public_key_sha256}.")
+        return _missed(
+            host, "version_differs", f"Its key's public half is {digest}, that of {version} {public_key_sha256}."
+        )
+    if boot and boot != version:
+        return _missed(
+            host, "boot_version_pinned", f"Its boot configuration pins version {boot}, wanted {version} or none."
+        )
     return None
 
 
@@ -118,7 +174,10 @@ def decide(
     elif outside:
         held = LIMITED
     lines = [f"{len(moved)} of {len(must)} hosts have moved, {share:g} percent must have"]
-    lines += [f"missed: {one['host']}: {one['reason']}: {one['message']}" for one in sorted(missed, key=lambda one: one["host"])]
+    lines += [
+        f"missed: {one['host']}: {one['reason']}: {one['message']}"
+        for one in sorted(missed, key=lambda one: one["host"])
+    ]
     reasons = {
         KEPT: "nothing more was asked for",
         SLICED: f"this is one of {slices} slices, which sees only its own hosts; finish with a run without slices",

@@ -47,7 +47,7 @@ def verdict(host: str, result: t.Optional[t.Mapping[str, t.Any]]) -> Verdict:
         }
     message = str(result.get("kid") or "would be released")
     if result.get("public_key_sha256"):  # a rotation compares it with that of the new version
-        told["facts"] = {**told["facts"], "public_key_sha256": result["public_key_sha256"]}
+        told["facts"] = {"public_key_sha256": result["public_key_sha256"]}
     return {**told, "verdict": RELEASED, "reason": "released", "message": message, "next_step": None}
 
 

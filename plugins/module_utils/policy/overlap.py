@@ -67,13 +67,14 @@ def branches(live: Policy, target: Policy) -> t.Dict[str, t.List[t.Dict[str, t.A
     }
 
 
-def standing(policy: Policy, target: Policy, trace: t.Sequence[t.Mapping[str, t.Any]]) -> t.Dict[str, t.Any]:
-    """By which branch a VM is let in, from the trace of its pre-flight over ``policy`` (the expanded one).
+def standing(policy: Policy, target: Policy, verdict: t.Mapping[str, t.Any]) -> t.Dict[str, t.Any]:
+    """By which branch a VM is let in, from the verdict (``trace`` and ``issuer``) over ``policy``, the expanded one.
 
     ``branch`` is new (it needs no old branch), old or none; ``position`` that of the branch; ``failing`` why no new branch
-    holds: of the one that came nearest ``claim``, ``operator``, ``wanted`` and ``found``. Raises SkrFailure
-    ``invalid_input`` for a trace over another policy.
+    holds: of the one that came nearest ``claim``, ``operator``, ``wanted`` and ``found``; another authority is told as claim
+    ``iss``. Raises SkrFailure ``invalid_input`` for a trace over another policy.
     """
+    trace: t.Sequence[t.Mapping[str, t.Any]] = verdict.get("trace") or []
     if len(trace) != len(policy.rules):
         raise SkrFailure(
             "invalid_input",
@@ -85,21 +86,29 @@ def standing(policy: Policy, target: Policy, trace: t.Sequence[t.Mapping[str, t.
     for kind in (NEW, OLD):
         held = next((entry for one, entry in pairs if one == kind and entry["satisfied"]), None)
         if held is not None:
-            failing = [] if kind == NEW else _failing([entry for one, entry in pairs if one == NEW])
+            failing = [] if kind == NEW else _failing(pairs, verdict.get("issuer"))
             return {"branch": kind, "position": held["position"], "failing": failing}
-    return {"branch": NONE, "position": None, "failing": _failing([entry for one, entry in pairs if one == NEW])}
+    return {"branch": NONE, "position": None, "failing": _failing(pairs, verdict.get("issuer"))}
 
 
-def _failing(entries: t.Sequence[t.Mapping[str, t.Any]]) -> t.List[t.Dict[str, t.Any]]:
-    """The unfulfilled conditions of the branch that came nearest; one for this VM's authority before others."""
-    found = [
-        (not entry["authority_matches"], [one for one in entry["conditions"] if not one["satisfied"]])
-        for entry in entries
-    ]
-    if not found:
-        return []
-    _other, nearest = min(found, key=lambda pair: (pair[0], len(pair[1])))
-    return [{name: one[name] for name in ("claim", "operator", "wanted", "found")} for one in nearest]
+def _failing(
+    pairs: t.Sequence[t.Tuple[str, t.Mapping[str, t.Any]]], issuer: t.Optional[str]
+) -> t.List[t.Dict[str, t.Any]]:
+    """What the new branch that came nearest lacks; one for this VM's authority before others."""
+    found: t.List[t.List[t.Dict[str, t.Any]]] = []
+    for kind, entry in pairs:
+        if kind != NEW:
+            continue
+        lacking = [
+            {name: one[name] for name in ("claim", "operator", "wanted", "found")}
+            for one in entry["conditions"]
+            if not one["satisfied"]
+        ]
+        if not entry["authority_matches"]:
+            lacking.insert(0, {"claim": "iss", "operator": "equals", "wanted": entry["authority"], "found": issuer})
+        found.append(lacking)
+    # False sorts before True.
+    return min(found, key=lambda one: (any(each["claim"] == "iss" for each in one), len(one)), default=[])
 
 
 # --- a golden VM
@@ -131,7 +140,10 @@ def from_golden(live: Policy, claims: t.Mapping[str, t.Any], weaken: t.Sequence[
         raise SkrFailure(
             "golden_unfit",
             f"The golden VM differs in what is not exchanged: {told}.",
-            {"failing": [outcome.as_dict() for outcome in unfit.values()], "may_be_named": sorted(_GUARDED & set(unfit))},
+            {
+                "failing": [outcome.as_dict() for outcome in unfit.values()],
+                "may_be_named": sorted(_GUARDED & set(unfit)),
+            },
         )
     return union(Policy(live.version, ()), Policy(live.version, rules))
 

@@ -15,7 +15,12 @@ TEXTS: t.Dict[str, t.Tuple[str, str]] = {
     ),
     "version_differs": (
         "The host reports another version of the key than the one it was to move to.",
-        "Run again with skr_resume; a boot configuration that pins a version must be changed as well (role boot_release).",
+        "Run again with skr_resume, and read what the host answers.",
+    ),
+    "boot_version_pinned": (
+        "The host's boot configuration pins an old version of the key; without that version it would stand without a key after "
+        "its next boot.",
+        "Run playbook boot_release with skr_key_version set to the new version, or without one, then run again with skr_resume.",
     ),
     "rotation_incomplete": (
         "Fewer hosts report the new version than have to, so no old version was disabled.",
