@@ -31,7 +31,23 @@ options:
 EXAMPLES = r"""
 - name: The policy once the fleet is updated
   ansible.builtin.debug:
-    msg: "{{ live | confidential.azure_skr.policy_contract(target) }}"
+    msg: "{{ expanded | confidential.azure_skr.policy_contract(target) }}"
+  vars:
+    expanded: "{{ (live | confidential.azure_skr.policy_overlap(target)).policy }}"
+    live:
+      version: 1.0.0
+      anyOf:
+        - authority: https://sharedweu.weu.attest.azure.net
+          allOf:
+            - claim: x-ms-isolation-tee.x-ms-sevsnpvm-launchmeasurement
+              equals: "{{ '0a' * 48 }}"
+    target:
+      version: 1.0.0
+      anyOf:
+        - authority: https://sharedweu.weu.attest.azure.net
+          allOf:
+            - claim: x-ms-isolation-tee.x-ms-sevsnpvm-launchmeasurement
+              equals: "{{ '0b' * 48 }}"
 """
 
 RETURN = r"""

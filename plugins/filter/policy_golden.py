@@ -40,7 +40,20 @@ options:
 EXAMPLES = r"""
 - name: The policy for VMs like the golden one
   ansible.builtin.debug:
-    msg: "{{ live | confidential.azure_skr.policy_golden(attestation.claims) }}"
+    msg: "{{ live | confidential.azure_skr.policy_golden(claims) }}"
+  vars:
+    claims:
+      iss: https://sharedweu.weu.attest.azure.net
+      x-ms-isolation-tee:
+        x-ms-attestation-type: sevsnpvm
+        x-ms-sevsnpvm-launchmeasurement: "{{ '0b' * 48 }}"
+    live:
+      version: 1.0.0
+      anyOf:
+        - authority: https://sharedweu.weu.attest.azure.net
+          allOf:
+            - claim: x-ms-isolation-tee.x-ms-sevsnpvm-launchmeasurement
+              equals: "{{ '0a' * 48 }}"
 """
 
 RETURN = r"""

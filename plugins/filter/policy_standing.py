@@ -36,7 +36,25 @@ options:
 EXAMPLES = r"""
 - name: Whether this VM needs the old branch
   ansible.builtin.debug:
-    msg: "{{ key_release_result.preflight | confidential.azure_skr.policy_standing(expanded, target) }}"
+    msg: "{{ verdict | confidential.azure_skr.policy_standing(expanded, target) }}"
+  vars:
+    # After a release, key_release_result.preflight is such a verdict.
+    verdict: "{{ expanded | confidential.azure_skr.policy_verdict({'iss': 'https://sharedweu.weu.attest.azure.net'}) }}"
+    expanded: "{{ (live | confidential.azure_skr.policy_overlap(target)).policy }}"
+    live:
+      version: 1.0.0
+      anyOf:
+        - authority: https://sharedweu.weu.attest.azure.net
+          allOf:
+            - claim: x-ms-isolation-tee.x-ms-sevsnpvm-launchmeasurement
+              equals: "{{ '0a' * 48 }}"
+    target:
+      version: 1.0.0
+      anyOf:
+        - authority: https://sharedweu.weu.attest.azure.net
+          allOf:
+            - claim: x-ms-isolation-tee.x-ms-sevsnpvm-launchmeasurement
+              equals: "{{ '0b' * 48 }}"
 """
 
 RETURN = r"""

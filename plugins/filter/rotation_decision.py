@@ -63,7 +63,15 @@ options:
 EXAMPLES = r"""
 - name: Whether the old version may go
   ansible.builtin.debug:
-    msg: "{{ [rollout_state] | confidential.azure_skr.rotation_decision(groups.cvm, version='0123456789abcdef0123456789abcdef') }}"
+    msg: "{{ states | confidential.azure_skr.rotation_decision(['web-1'], version='0123456789abcdef0123456789abcdef') }}"
+  vars:
+    states:
+      - schema: azure-skr/rollout/1
+        updated: '2027-01-31T12:00:00.000Z'
+        hosts:
+          web-1:
+            verdict: released
+            key_version: 0123456789abcdef0123456789abcdef
 """
 
 RETURN = r"""

@@ -26,7 +26,16 @@ options:
 EXAMPLES = r"""
 - name: Where an earlier run was
   ansible.builtin.debug:
-    msg: "{{ [lookup('ansible.builtin.file', '/var/lib/skr/runs/june-1.json')] | confidential.azure_skr.rotation_resumed }}"
+    msg: "{{ states | confidential.azure_skr.rotation_resumed }}"
+  vars:
+    # query('ansible.builtin.file', '/var/lib/skr/runs/june-1.json') reads such a state.
+    states:
+      - schema: azure-skr/rollout/1
+        updated: '2027-01-31T12:00:00.000Z'
+        hosts:
+          web-1:
+            verdict: released
+            key_version: 0123456789abcdef0123456789abcdef
 """
 
 RETURN = r"""

@@ -25,7 +25,17 @@ options:
 EXAMPLES = r"""
 - name: What would be disabled
   ansible.builtin.debug:
-    msg: "{{ (exportable_key_result | confidential.azure_skr.rotation_versions).previous }}"
+    msg: "{{ (result | confidential.azure_skr.rotation_versions).previous }}"
+  vars:
+    result:
+      key_version: 0123456789abcdef0123456789abcdef
+      key:
+        enabled: true
+      versions:
+        - version: 0123456789abcdef0123456789abcdef
+          enabled: true
+        - version: fedcba9876543210fedcba9876543210
+          enabled: true
 """
 
 RETURN = r"""

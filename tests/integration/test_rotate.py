@@ -6,61 +6,20 @@ from __future__ import annotations
 import json
 import re
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from integration.site import vault_name
-from labkit import Lab, environment
-
-HOSTS = ("cvm-01", "cvm-02", "cvm-04")
+from integration.rotation import HOSTS, Fleet, changes
+from labkit import Lab
 
 
-def changes(output: str) -> dict[str, int]:
-    return {
-        host: int(number) for host, number in re.findall(r"^(\S+)\s+: ok=\d+\s+changed=(\d+)", output, re.MULTILINE)
-    }
-
-
-class Fleet:
-    """Three hosts with a key of their own, in an inventory of their own."""
-
-    def __init__(self, lab: Lab, folder: Path) -> None:
-        self.lab, self.folder, self.vault = lab, folder, vault_name()
-        inventory = json.loads(lab.inventory.read_text())
-        group = inventory["all"]["children"]["cvm"]
-        hosts = {
-            name: {
-                **group["hosts"][name],
-                "skr_dest": f"{Path(group['hosts'][name]['skr_dest']).parent}/{self.vault}.pem",
-            }
-            for name in HOSTS
-        }
-        variables = group["vars"] | {"skr_vault_name": self.vault, "skr_run_dir": str(folder / "runs")}
-        self.policy: dict[str, Any] = variables["skr_release_policy"]
-        self.path = folder / "inventory.json"
-        self.path.write_text(json.dumps({"all": {"children": {"cvm": {"hosts": hosts, "vars": variables}}}}))
-        self.path.chmod(0o600)
-        done = self.play("site")
-        assert done.returncode == 0, done.stdout + done.stderr
-
-    def play(self, name: str, *words: str, check: bool = False, **variables: Any) -> subprocess.CompletedProcess[str]:
-        command = ["ansible-playbook", "-i", str(self.path), f"confidential.azure_skr.{name}", *words]
-        command += ["-e", json.dumps(variables)] + (["--check", "--diff"] if check else [])
-        done = subprocess.run(command, capture_output=True, text=True, env=environment(), cwd=self.folder, check=False)
-        assert "Traceback" not in done.stdout + done.stderr, done.stdout + done.stderr
-        return done
+class Rotating(Fleet):
+    """With a log of reloads for each host. A version of any age but this second's is followed by a new one."""
 
     def rotate(self, *words: str, check: bool = False, **variables: Any) -> subprocess.CompletedProcess[str]:
-        """With a log of reloads per host; by default a version of any age is followed by a new one."""
         reload = ["/bin/sh", "-c", 'echo x >> "$0"', f"{self.folder}/{{{{ inventory_hostname }}}}.reloads"]
-        # Vault times are whole seconds.
-        given = {
-            "skr_reload_command": reload,
-            "skr_rotate_if_older_than": "PT1S",
-            "skr_max_failure_share": 100,
-        } | variables
+        given = {"skr_reload_command": reload, "skr_rotate_if_older_than": "PT1S"} | variables
         return self.play("rotate", *words, check=check, **given)
 
     @property
@@ -68,41 +27,31 @@ class Fleet:
         found = {name: self.folder / f"{name}.reloads" for name in HOSTS}
         return {name: len(path.read_text().split()) if path.exists() else 0 for name, path in found.items()}
 
-    @property
-    def versions(self) -> list[dict[str, Any]]:
-        """Newest last."""
-        found: list[dict[str, Any]] = self.lab.call("key", vault=self.vault, key="app-key")["versions"]
-        return found
-
-    @property
-    def enabled(self) -> list[bool]:
-        return [bool(one["enabled"]) for one in self.versions]
-
-    def states(self) -> list[Path]:
-        return sorted((self.folder / "runs").glob("*.json"), key=lambda path: path.stat().st_mtime)
-
 
 @pytest.fixture
-def fleet(local_lab: Lab, tmp_path: Path) -> Iterator[Fleet]:
-    yield Fleet(local_lab, tmp_path)
+def fleet(local_lab: Lab, tmp_path: Path) -> Rotating:
+    made = Rotating(local_lab, tmp_path)
+    made.release()
+    return made
 
 
-def test_all_report_and_a_second_run_changes_nothing(fleet: Fleet) -> None:
+def test_all_report_and_a_second_run_changes_nothing(fleet: Rotating) -> None:
     """AC-27: all move, reload once, the old version goes; the second run continues with the version and writes nothing."""
     lab, mark = fleet.lab, fleet.lab.mark
     predicted = fleet.rotate(check=True)
     assert predicted.returncode == 0, predicted.stdout
     assert lab.writes(mark) == [] and "a new version would be made" in predicted.stdout
-    assert fleet.reloads == dict.fromkeys(HOSTS, 0) and fleet.states() == []
+    assert fleet.reloads == dict.fromkeys(HOSTS, 0) and fleet.states == []
 
-    done = fleet.rotate()
+    done = fleet.rotate(skr_canary=1, skr_serial=2)
     assert done.returncode == 0, done.stdout
     assert fleet.enabled == [False, True] and fleet.reloads == dict.fromkeys(HOSTS, 1)
     assert "3 of 3 hosts have moved" in done.stdout and "are disabled" in done.stdout
-    state = json.loads(fleet.states()[-1].read_text())
-    assert {one["key_version"] for one in state["hosts"].values()} == {fleet.versions[-1]["version"]}
-    releases = [row for row in lab.audit(mark) if row["operation"] == "key_release"]
-    assert len(releases) == 6 and [row["operation"] for row in lab.writes(mark)] == ["key_rotate", "key_update"]
+    state = json.loads(fleet.states[-1].read_text())
+    assert {one["key_version"] for one in state["hosts"].values()} == {fleet.newest}
+    # One of them was the check mode's.
+    assert len(lab.audit(mark, operation="key_release")) == 6
+    assert fleet.operations(mark) == ["key_rotate", "key_update"]
 
     mark = lab.mark
     again = fleet.rotate(skr_rotate_if_older_than="PT1H")
@@ -110,7 +59,7 @@ def test_all_report_and_a_second_run_changes_nothing(fleet: Fleet) -> None:
     assert lab.writes(mark) == [] and fleet.reloads == dict.fromkeys(HOSTS, 1)
 
 
-def test_one_missed_keeps_the_old_version_until_the_resumed_run(fleet: Fleet) -> None:
+def test_one_missed_keeps_the_old_version_until_the_resumed_run(fleet: Rotating) -> None:
     """Below the share nothing is disabled and the host is named; the resumed run touches it alone and finishes."""
     lab, mark = fleet.lab, fleet.lab.mark
     with lab.fault("status", service="keyvault", operation="key_release", vm="cvm-02", code=403):
@@ -118,18 +67,18 @@ def test_one_missed_keeps_the_old_version_until_the_resumed_run(fleet: Fleet) ->
     assert done.returncode == 2 and fleet.enabled == [True, True], done.stdout
     assert "missed: cvm-02" in done.stdout and "[rotation_incomplete]" in done.stdout
     assert fleet.reloads == {"cvm-01": 1, "cvm-02": 0, "cvm-04": 1}
-    new = fleet.versions[-1]["version"]
+    new = fleet.newest
     assert f"skr_rotate_version={new}" in done.stdout.replace("\n", " ")
 
     mark = lab.mark
-    resumed = fleet.rotate(skr_resume=str(fleet.states()[-1]))
+    resumed = fleet.rotate(skr_resume=str(fleet.states[-1]))
     assert resumed.returncode == 0, resumed.stdout
     assert fleet.enabled == [False, True] and fleet.reloads == dict.fromkeys(HOSTS, 1)
     assert [row["vm"] for row in lab.audit(mark, operation="key_release")] == ["cvm-02"]
-    assert [row["operation"] for row in lab.writes(mark)] == ["key_update"]
+    assert fleet.operations(mark) == ["key_update"]
 
 
-def test_an_accepted_share(fleet: Fleet) -> None:
+def test_an_accepted_share(fleet: Rotating) -> None:
     """With two of three accepted the old version goes, the missed host is listed and fails."""
     with fleet.lab.fault("status", service="keyvault", operation="key_release", vm="cvm-04", code=403):
         done = fleet.rotate(skr_wait_for_grant=0, skr_rotate_share=60)
@@ -139,22 +88,22 @@ def test_an_accepted_share(fleet: Fleet) -> None:
     assert re.search(r"^cvm-01 .*failed=0", done.stdout, re.MULTILINE)
 
 
-def test_a_reload_that_fails_counts_and_is_owed(fleet: Fleet) -> None:
+def test_a_reload_that_fails_counts_and_is_owed(fleet: Rotating) -> None:
     """The host holds the new key, but it has not moved; the resumed run reloads it although no byte changes."""
     done = fleet.rotate(skr_reload_command=["/bin/sh", "-c", "echo no such unit >&2; exit 5"])
     assert done.returncode == 2 and fleet.enabled == [True, True], done.stdout
     assert done.stdout.count("reload_failed") >= 3 and "no such unit" in done.stdout
-    state = json.loads(fleet.states()[-1].read_text())
+    state = json.loads(fleet.states[-1].read_text())
     assert state["open"] == list(HOSTS) and {one["reason"] for one in state["hosts"].values()} == {"reload_failed"}
-    new = fleet.versions[-1]["version"]
-    resumed = fleet.rotate(skr_resume=str(fleet.states()[-1]), skr_rotate_version=new)
+    new = fleet.newest
+    resumed = fleet.rotate(skr_resume=str(fleet.states[-1]), skr_rotate_version=new)
     assert resumed.returncode == 0, resumed.stdout
     assert fleet.reloads == dict.fromkeys(HOSTS, 1) and fleet.enabled == [False, True]
 
 
-def test_parts_of_the_fleet_disable_nothing(fleet: Fleet) -> None:
+def test_parts_of_the_fleet_disable_nothing(fleet: Rotating) -> None:
     """Slices and limited runs move their hosts and leave the last step to a run that sees all, which changes no host."""
-    first = fleet.rotate("--limit", "cvm-01", skr_rotate_if_older_than="PT1S")
+    first = fleet.rotate("--limit", "cvm-01")
     assert first.returncode == 0 and fleet.enabled == [True, True], first.stdout
     assert "does not see 2 hosts (cvm-02, cvm-04)" in first.stdout
     second = fleet.rotate("--limit", "cvm-02:cvm-04", skr_slices=2, skr_rotate_if_older_than="PT1H")
@@ -163,14 +112,14 @@ def test_parts_of_the_fleet_disable_nothing(fleet: Fleet) -> None:
     kept = fleet.rotate(skr_rotate_if_older_than="PT1H", skr_rotate_disable_old=False)
     assert kept.returncode == 0 and fleet.enabled == [True, True], kept.stdout
     mark = fleet.lab.mark
-    last = fleet.rotate(skr_rotate_version=fleet.versions[-1]["version"])
+    last = fleet.rotate(skr_rotate_version=fleet.newest)
     assert last.returncode == 0 and fleet.enabled == [False, True], last.stdout
     assert fleet.reloads == dict.fromkeys(HOSTS, 1)
-    assert [row["operation"] for row in fleet.lab.writes(mark)] == ["key_update"]
+    assert fleet.operations(mark) == ["key_update"]
 
 
-def test_a_boot_configuration_that_pins_the_old_version_holds_it(fleet: Fleet) -> None:
-    old = fleet.versions[0]["version"]
+def test_a_boot_configuration_that_pins_the_old_version_holds_it(fleet: Rotating) -> None:
+    old = fleet.versions[0]
     pinned = fleet.folder / "cvm-02.json"
     pinned.write_text(json.dumps({"key_name": "app-key", "key_version": old}))
     boot = f"{fleet.folder}/{{{{ inventory_hostname }}}}.json"
@@ -182,9 +131,9 @@ def test_a_boot_configuration_that_pins_the_old_version_holds_it(fleet: Fleet) -
     assert last.returncode == 0 and fleet.enabled == [False, True], last.stdout
 
 
-def test_a_disabled_version_is_no_goal(fleet: Fleet) -> None:
+def test_a_disabled_version_is_no_goal(fleet: Rotating) -> None:
     assert fleet.rotate().returncode == 0
-    old = fleet.versions[0]["version"]
+    old = fleet.versions[0]
     mark = fleet.lab.mark
     done = fleet.rotate(skr_rotate_version=old)
     assert done.returncode == 2 and "[key_disabled]" in done.stdout, done.stdout

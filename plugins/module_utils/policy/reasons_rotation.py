@@ -30,6 +30,10 @@ TEXTS: t.Dict[str, t.Tuple[str, str]] = {
         "The host is let in by an old branch of the policy alone: it has not changed as planned.",
         "Compare wanted and found value of the claims named; update the host, then run phase move or contract again.",
     ),
+    "update_failed": (
+        "The change of the host itself failed (skr_update_tasks, or the reboot), so the key was not asked for.",
+        "Read the message of the task, mend the host, then run again with skr_resume.",
+    ),
     "update_incomplete": (
         "Fewer hosts meet a new branch of the policy than have to, so no old branch was removed.",
         "Update the hosts named, then run phase move or contract again; or accept fewer with skr_update_share.",
