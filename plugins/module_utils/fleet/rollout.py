@@ -48,7 +48,8 @@ def record(state: State, batch: t.Sequence[verdicts.Verdict], most: float, now: 
     failed = [one for one in batch if one["verdict"] != verdicts.RELEASED]
     stopped = state["stopped"]
     left = sum(1 for one in hosts.values() if one["verdict"] == verdicts.PENDING)
-    if batch and 100.0 * len(failed) / len(batch) > most:
+    # After the last batch there is nothing to keep from harm; its failures are told like all others.
+    if left and batch and 100.0 * len(failed) / len(batch) > most:
         found = 100.0 * len(failed) / len(batch)
         reasons = ", ".join(
             f"{reason} ({verdicts.named(names)})" for reason, names in verdicts.by_reason(failed).items()
@@ -98,6 +99,13 @@ def open_hosts(states: t.Iterable[t.Any]) -> t.List[str]:
 
     A host that one state calls open and a later one calls released is done: a second attempt has a state of its own.
     """
+    states = list(states)
+    if not states:
+        raise SkrFailure(
+            "invalid_input",
+            "skr_resume names no file, wanted the path of state files of an earlier run, wildcards allowed.",
+            {"option": "skr_resume"},
+        )
     latest: t.Dict[str, t.Tuple[str, bool]] = {}
     for state in states:
         if not isinstance(state, dict) or state.get("schema") != SCHEMA or not isinstance(state.get("hosts"), dict):

@@ -23,7 +23,10 @@ def verdict(host: str, result: t.Optional[t.Mapping[str, t.Any]]) -> Verdict:
         "key_version": result.get("key_version"),
         "changed": bool(result.get("changed")),
         "waited_s": float(result.get("waited_s") or 0.0),
-        "facts": dict(result.get("facts") or {}),
+        # Every condition of every branch is for the evidence; the list of a fleet has room for those that failed.
+        "facts": {
+            name: value for name, value in (result.get("facts") or {}).items() if name not in ("trace", "branches")
+        },
     }
     if result.get("unreachable"):
         words = (
