@@ -3,14 +3,17 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import json
 import re
 import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 from integration.rotation import HOSTS, Fleet, changes
+from integration.site import Site
 from labkit import Lab
 
 
@@ -138,3 +141,41 @@ def test_a_disabled_version_is_no_goal(fleet: Rotating) -> None:
     done = fleet.rotate(skr_rotate_version=old)
     assert done.returncode == 2 and "[key_disabled]" in done.stdout, done.stdout
     assert fleet.lab.writes(mark) == [] and fleet.lab.audit(mark, operation="key_release") == []
+
+
+# --- the module
+
+
+def test_the_module_makes_no_version_while_one_is_young(local_lab: Lab) -> None:
+    made = Site(local_lab, vms=())
+    mark = local_lab.mark
+    young = made.ensure_key(rotate=True, rotate_if_older_than="PT1H")
+    assert not young["changed"] and young["kid"] == made.key["kid"] and local_lab.writes(mark) == []
+    planned = made.ensure_key(rotate=True, rotate_if_older_than=0, check=True)
+    assert planned["changed"] and local_lab.writes(mark) == []
+    turned = made.ensure_key(rotate=True, rotate_if_older_than=0)
+    assert turned["changed"] and turned["kid"] != made.key["kid"]
+    # A disabled version serves nobody, so it holds no new one off.
+    assert made.ensure_key(enabled=False)["changed"]
+    third = made.ensure_key(rotate=True, rotate_if_older_than="PT1H")
+    assert third["changed"] and third["kid"] != turned["kid"] and third["key"]["enabled"]
+    mark = local_lab.mark
+    for option in ({"rotate_if_older_than": "PT1H"}, {"rotate": True, "rotate_if_older_than": "soon"}):
+        bad = made.ensure_key(**option)
+        assert bad["failed"] and bad["reason"] == "invalid_input" and "rotate_if_older_than" in bad["msg"]
+    assert local_lab.writes(mark) == []
+
+
+def test_two_slices_at_the_same_moment_go_on_with_one_version(local_lab: Lab) -> None:
+    """Whether one or both make a version is chance; that they end with the same is not."""
+    made = Site(local_lab, vms=())
+    time.sleep(1.1)  # the service tells the age of a version in whole seconds
+    local_lab.in_process = False  # processes of their own, with pauses as long as a user's
+    try:
+        with concurrent.futures.ThreadPoolExecutor() as pool:
+            runs = [pool.submit(made.ensure_key, rotate=True, rotate_if_older_than=1) for _ in range(2)]
+        first, second = (run.result() for run in runs)
+    finally:
+        local_lab.in_process = True
+    assert first["key_version"] == second["key_version"] != made.key["key_version"]
+    assert first["changed"] or second["changed"]
