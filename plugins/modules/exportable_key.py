@@ -27,7 +27,7 @@ attributes:
   idempotent:
     support: partial
     details:
-      - With O(rotate=true) every run makes a new version.
+      - With O(rotate=true) and without O(rotate_if_older_than) every run makes a new version.
 options:
   vault_uri:
     description:
@@ -148,6 +148,14 @@ options:
       - Make a new version now. It inherits attributes and policy.
     type: bool
     default: false
+  rotate_if_older_than:
+    description:
+      - With O(rotate=true), make a new version only when the newest one is disabled or at least so old. Seconds, or an ISO 8601
+        duration such as V(PT1H) or V(P30D), by the clock of the controller.
+      - A second run, or one at the same time, then goes on with the version that the first one made. The service cannot make a
+        version under a condition, so two runs within the same second may make two; both return the newer one.
+    type: str
+    version_added: 0.2.0
   rotation_policy:
     description:
       - When the vault makes new versions by itself, and how long versions are valid. It replaces the whole rotation policy; V({})
@@ -274,6 +282,13 @@ EXAMPLES = r"""
     vault_uri: https://kv-web-prod.vault.azure.net
     key_name: tls-key
     rotate: true
+
+- name: A new version with the same policy, unless there is one of the last hour
+  confidential.azure_skr.exportable_key:
+    vault_uri: https://kv-web-prod.vault.azure.net
+    key_name: tls-key
+    rotate: true
+    rotate_if_older_than: PT1H
 """
 
 RETURN = r"""
@@ -402,6 +417,7 @@ def main() -> None:
         "expires_on": {"type": "str"},
         "tags": {"type": "dict"},
         "rotate": {"type": "bool", "default": False},
+        "rotate_if_older_than": {"type": "str"},
         "rotation_policy": {
             "type": "dict",
             "options": {
@@ -435,6 +451,7 @@ def main() -> None:
             expires_on=key.parse_time("expires_on", options["expires_on"]),
             confirm_immutable=options["confirm_immutable"],
             rotation=key_rotation.read(options["rotation_policy"]),
+            rotate_if_older_than=key_rotation.read_age("rotate_if_older_than", options["rotate_if_older_than"]),
             lint=key_policy.Lint(options["lint_fail_on"], options["accepted_findings"]),
             version=key_target.check_version(options["key_version"]),
             material=key_import.read(options),

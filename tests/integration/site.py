@@ -42,11 +42,13 @@ class Site:
         self.identities = lab.module("cvm_identity", **lab.azure(), resource_group=RESOURCE_GROUP, vms=list(vms))
         self.principals = [vm["principal_id"] for vm in self.identities["vms"]]
 
-    def ensure_key(self, **options: Any) -> dict[str, Any]:
+    def ensure_key(self, check: bool = False, **options: Any) -> dict[str, Any]:
         wanted = {"key_size": 2048, "release_policy": self.policy} | options
         if str(wanted.get("key_type", "")).startswith("EC"):
             wanted.pop("key_size")
-        return self.lab.module("exportable_key", **self.lab.azure(), vault_uri=self.uri, key_name="app", **wanted)
+        return self.lab.module(
+            "exportable_key", check=check, **self.lab.azure(), vault_uri=self.uri, key_name="app", **wanted
+        )
 
     def grant(self, **options: Any) -> dict[str, Any]:
         wanted = {"principals": self.principals, "vault_name": self.vault, "resource_group": self.group} | options

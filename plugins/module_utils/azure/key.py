@@ -39,6 +39,7 @@ class Wanted:
     expires_on: t.Optional[int] = None
     tags: t.Optional[t.Dict[str, str]] = None
     rotate: bool = False
+    rotate_if_older_than: t.Optional[float] = None  # seconds; None: whatever the newest version's age
     deleted_action: str = "fail"
     rotation: t.Optional[key_rotation.Rotation] = None
     immutable: t.Optional[bool] = None
@@ -103,6 +104,8 @@ def _ensure(
     plan = plan_key(wanted, policy, found, recovered)
     if plan.changed and not check_mode:
         found = key_apply.apply(client, wanted, plan)
+        if plan.action == "rotate" and wanted.rotate_if_older_than is not None:
+            found = key_rotation.settled(lambda: key_target.get(client, wanted.at, connection, check_mode)) or found
     result = plan.result()
     if recovered:
         result.setdefault("diff", {"before": {"state": "deleted"}, "after": {"state": "recovered"}})
@@ -133,6 +136,10 @@ def check(wanted: Wanted) -> t.Optional[model.Policy]:
         raise invalid("expires_on", wanted.expires_on, f"a time after not_before ({wanted.not_before})")
     if wanted.version and wanted.rotate:
         raise invalid("key_version", wanted.version, "nothing, because rotate makes a new version of the key")
+    if wanted.rotate_if_older_than is not None and not wanted.rotate:
+        raise invalid(
+            "rotate_if_older_than", f"{wanted.rotate_if_older_than:g} s", "nothing, because rotate is not set"
+        )
     if wanted.material is not None:
         key_import.check(wanted.material, kind, wanted.key_size, wanted.curve)
     return model.parse(wanted.release_policy) if wanted.release_policy is not None else None
@@ -211,7 +218,7 @@ def plan_key(wanted: Wanted, policy: t.Optional[model.Policy], found: t.Optional
     if wanted.material is not None and key_import.differs(wanted.material, found, wanted.name):
         after["version"] = "a new one, imported"
         return Plan("import", now, after, body)
-    if wanted.rotate:
+    if wanted.rotate and key_rotation.due(found.properties, wanted.rotate_if_older_than):
         after["version"] = "a new one"
         return Plan("rotate", now, after, body)
     return Plan("update" if body else "none", now, after, body or None)

@@ -2,20 +2,28 @@
 # Copyright (c) 2026, confidential.azure_skr contributors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The rotation policy of a key: when the vault makes a new version by itself, and how long versions are valid.
+"""The rotation of a key: whether a new version is due, and the vault's own rotation policy.
 
-Not to be confused with the release policy. Durations are those of ISO 8601, such as P90D, P18M or P2Y.
+The rotation policy says when the vault makes a new version by itself, and how long versions are valid. Not to be confused
+with the release policy. Durations are those of ISO 8601, such as P90D, P18M or P2Y.
 """
 
 from __future__ import annotations
 
 import re
+import time
 import typing as t
 
 from ..policy.failure import SkrFailure
 from .clients import SAFE_TO_REPEAT, errors
 
 _DURATION = re.compile(r"P(?=\d)(\d+Y)?(\d+M)?(\d+D)?")
+_AGE = re.compile(
+    r"P(?=[\dT])(?:(\d+)Y)?(?:(\d+)M)?(?:(\d+)W)?(?:(\d+)D)?(?:T(?=\d)(?:(\d+)H)?(?:(\d+)M)?(?:(\d+)S)?)?"
+)
+_DAY = 86400
+_SECONDS = (365 * _DAY, 30 * _DAY, 7 * _DAY, _DAY, 3600, 60, 1)
+SETTLE = 3.0  # seconds in which another run that decided at the same moment has made its version too
 
 
 class Rotation(t.NamedTuple):
@@ -55,6 +63,48 @@ def _wrong(name: str, found: t.Any, wanted: str) -> SkrFailure:
     return SkrFailure(
         "invalid_input", f"rotation_policy.{name} is {found!r}, wanted {wanted}.", {"option": "rotation_policy"}
     )
+
+
+def read_age(option: str, value: t.Any) -> t.Optional[float]:
+    """An age in seconds, from seconds or an ISO 8601 duration such as PT1H or P30D (a month has 30 days, a year 365).
+
+    None stays None. Raises SkrFailure ``invalid_input``.
+    """
+    if value is None:
+        return None
+    text = str(value).strip().upper()
+    if re.fullmatch(r"\d{1,11}", text):
+        return float(text)
+    parts = _AGE.fullmatch(text)
+    if parts is None:
+        raise SkrFailure(
+            "invalid_input",
+            f"{option} is {value!r}, wanted seconds or an ISO 8601 duration such as PT1H or P30D.",
+            {"option": option},
+        )
+    return float(sum(int(number or 0) * unit for number, unit in zip(parts.groups(), _SECONDS)))
+
+
+def due(newest: t.Any, older_than: t.Optional[float], now: t.Optional[float] = None) -> bool:
+    """Whether a new version is to be made, from the properties of the newest one.
+
+    Without an age always. A disabled version serves nobody, so it holds no new one off. A version from the future, as this
+    machine's clock has it, is young.
+    """
+    if older_than is None or not newest.enabled or newest.created_on is None:
+        return True
+    age: float = (time.time() if now is None else now) - newest.created_on.timestamp()
+    return age >= older_than
+
+
+def settled(read: t.Callable[[], t.Any]) -> t.Any:
+    """The newest version a moment after one was made.
+
+    The service has no condition for making a version, so two runs that decide at the same moment make two. Both look again
+    after that moment, and both go on with the newest: that which a release without a version gets as well.
+    """
+    time.sleep(SETTLE)
+    return read()
 
 
 def ensure(

@@ -49,6 +49,8 @@ def verdict(host: str, result: t.Optional[t.Mapping[str, t.Any]]) -> Verdict:
             "next_step": result.get("next_step") or "Read the message of the task that failed on this host.",
         }
     message = str(result.get("kid") or "would be released")
+    if result.get("public_key_sha256"):  # a rotation compares it with that of the new version
+        told["facts"] = {"public_key_sha256": result["public_key_sha256"]}
     return {**told, "verdict": RELEASED, "reason": "released", "message": message, "next_step": None}
 
 

@@ -181,7 +181,7 @@ def _group(group: Group, position: str, index: Index, outcomes: t.List[Outcome],
     for number, member in enumerate(group.members):
         place = f"{position}[{number}]"
         if isinstance(member, Claim):
-            outcome = _claim(member, place, index)
+            outcome = claim(member, place, index)
             outcomes.append(outcome)
             results.append(outcome.satisfied)
             if not outcome.satisfied:
@@ -194,7 +194,8 @@ def _group(group: Group, position: str, index: Index, outcomes: t.List[Outcome],
     return holds
 
 
-def _claim(condition: Claim, position: str, index: Index) -> Outcome:
+def claim(condition: Claim, position: str, index: Index) -> Outcome:
+    """One condition over a token's claims; ``position`` is its place in the policy."""
     path, operator, wanted = condition.path, condition.operator, condition.value
     found = index.lookup(path)
     if found is MISSING:

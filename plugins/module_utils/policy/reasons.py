@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import typing as t
 
-from . import reasons_delivery, reasons_evidence, reasons_fleet, reasons_revocation
+from . import reasons_delivery, reasons_evidence, reasons_fleet, reasons_revocation, reasons_rotation
 
 
 class Reason(t.NamedTuple):
@@ -438,4 +438,5 @@ REASONS: t.Dict[str, Reason] = {
     ),
 }
 for _room in (reasons_delivery, reasons_evidence, reasons_fleet, reasons_revocation):
+for _room in (reasons_delivery, reasons_evidence, reasons_fleet, reasons_revocation, reasons_rotation):
     REASONS.update({code: Reason(*texts) for code, texts in _room.TEXTS.items()})
