@@ -60,6 +60,12 @@ options:
         only proof that it has is a release, so this tries with growing pauses.
     type: float
     default: 0
+  start_delay:
+    description:
+      - Seconds to wait before anybody is asked, at most 3600. With it a fleet keeps within the requests that a vault answers.
+    type: float
+    default: 0
+    version_added: 0.2.0
   outside_validity:
     description:
       - What to do with a key that has expired or is not yet valid. The service releases it all the same.

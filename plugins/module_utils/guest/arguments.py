@@ -97,6 +97,7 @@ def release_argument_spec() -> t.Dict[str, t.Any]:
         "preflight": {"type": "str", "choices": ["required", "advise", "off"], "default": "required"},
         "client_payload": {"type": "dict"},
         "wait_for_grant": {"type": "float", "default": 0},
+        "start_delay": {"type": "float", "default": 0},
         "outside_validity": {"type": "str", "choices": ["refuse", "warn", "accept"], "default": "refuse"},
         "expiry_warning_days": {"type": "int", "default": 30},
     }

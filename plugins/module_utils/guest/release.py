@@ -6,7 +6,7 @@
 
 The steps, in order; each is a room of its own:
 
-1. Check every option and the destination, before anybody is asked.
+1. Check every option and the destination, before anybody is asked; then wait for this host's turn, if it has one.
 2. Attest this VM.
 3. Get an access token from the metadata service, or by signing in.
 4. Pre-flight: evaluate the release policy, given or live, over the token's claims.
@@ -50,6 +50,7 @@ class Wanted:
     identity: sign_in.Source = Identity()
     client_payload: t.Optional[t.Dict[str, str]] = None
     wait_for_grant: float = 0.0
+    start_delay: float = 0.0
     outside_validity: str = "refuse"
     expiry_warning_days: int = 30
 
@@ -82,6 +83,7 @@ def perform(guest: attest.Guest, wanted: Wanted, prepare: t.Callable[[], HandOve
     key = keyvault.key_id(wanted.vault_uri, wanted.hsm_uri, wanted.key_name, wanted.key_version)
     policy = model.parse(wanted.release_policy) if wanted.release_policy else None
     hand_over = prepare()
+    time.sleep(turn(wanted.start_delay))
     with attest.session(guest) as job:
         # 3 begins here, and what every server needs: neither needs anything of 2, which waits for the TPM
         Ahead(job.http.ready)
@@ -131,6 +133,17 @@ def perform(guest: attest.Guest, wanted: Wanted, prepare: t.Callable[[], HandOve
         "counts": counts,
         "warnings": warnings,
     }
+
+
+def turn(seconds: float) -> float:
+    """Seconds until this host's turn. Raises SkrFailure ``invalid_input`` for what is no waiting time."""
+    if not 0 <= seconds <= 3600:
+        raise SkrFailure(
+            "invalid_input",
+            f"start_delay is {seconds:g}, wanted seconds from 0 to 3600.",
+            {"option": "start_delay", "found": seconds},
+        )
+    return seconds
 
 
 @dataclasses.dataclass
