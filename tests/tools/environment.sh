@@ -69,3 +69,6 @@ fi
 # The collection under the path that Ansible insists on.
 mkdir -p .collections/ansible_collections/confidential
 ln -sfn ../../.. .collections/ansible_collections/confidential/azure_skr
+
+# What the AWX objects are checked against.
+[ "$purpose" != test ] || tests/tools/awx_collection.sh
