@@ -94,6 +94,17 @@ class Lab:
     def writes(self, since: int = 0) -> list[dict[str, Any]]:
         return self.audit(since, write=True)
 
+    def peak(self, vault: str, seconds: float = 10, since: int = 0) -> int:
+        """The most requests that a vault, or a managed HSM, got within so many seconds, whenever these began."""
+        asked = self.audit(since, service="keyvault")
+        times = sorted(one["time"] for one in asked if one["host"].partition(".")[0] == vault.lower())
+        most = first = 0
+        for last, time_of_last in enumerate(times):
+            while time_of_last - times[first] >= seconds:
+                first += 1
+            most = max(most, last - first + 1)
+        return most
+
     @contextlib.contextmanager
     def fault(self, action: str, **row: Any) -> Iterator[None]:
         """A fault for the length of a block: service, operation, vm, first, times; other words are its parameters."""

@@ -201,7 +201,7 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.confidential.azure_skr.plugins.module_utils import skin
+from ansible_collections.confidential.azure_skr.plugins.module_utils import once, skin
 from ansible_collections.confidential.azure_skr.plugins.module_utils.guest import arguments
 
 
@@ -221,9 +221,11 @@ def main() -> None:
     options = module.params
 
     def run() -> t.Dict[str, t.Any]:
+        once.install()
         arguments.require_libraries()
-        from ansible_collections.confidential.azure_skr.plugins.module_utils.guest import deliver, release
+        from ansible_collections.confidential.azure_skr.plugins.module_utils.guest import deliver, http, release
 
+        http.Http.lean = True  # over a fleet, importing requests would cost as much as the releases
         wanted = arguments.wanted(options, target=deliver.target(options))
         return release.release(arguments.guest(options), wanted, module.check_mode)
 

@@ -10,6 +10,7 @@ Nothing here needs a library at import, so that a module can say which one its i
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import os
 import sys
 import typing as t
@@ -27,12 +28,18 @@ CRYPTOGRAPHY = "cryptography.hazmat.primitives"
 
 
 def require_libraries(packages: t.Sequence[str] = (CRYPTOGRAPHY, "requests")) -> None:
-    """Raises SkrFailure ``library_missing`` with the package and the interpreter that lacks it."""
+    """Raises SkrFailure ``library_missing`` with the package and the interpreter that lacks it.
+
+    requests is only looked for: its import takes as long as a release, many of which do without it.
+    """
     for package in packages:
+        name = package.partition(".")[0]
         try:
-            importlib.import_module(package)
+            if name != "requests":
+                importlib.import_module(package)
+            elif importlib.util.find_spec(name) is None:
+                raise ImportError(name=name)
         except ImportError as error:
-            name = package.partition(".")[0]
             raise SkrFailure(
                 "library_missing",
                 f"The Python package {name} is not installed for {sys.executable}.",

@@ -437,6 +437,5 @@ REASONS: t.Dict[str, Reason] = {
         "A service answered with a redirect; none is ever followed.", "Check the URL and who answers there."
     ),
 }
-for _room in (reasons_delivery, reasons_evidence, reasons_fleet, reasons_revocation):
 for _room in (reasons_delivery, reasons_evidence, reasons_fleet, reasons_revocation, reasons_rotation):
     REASONS.update({code: Reason(*texts) for code, texts in _room.TEXTS.items()})

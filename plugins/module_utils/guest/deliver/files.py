@@ -124,12 +124,17 @@ def file_system(path: str, table: str = "/proc/self/mountinfo") -> t.Tuple[str, 
     return kind, best
 
 
-def state(dest: str) -> Diff:
-    """What is at the place now, for the diff: owner, group, mode and public fingerprint, never bytes."""
+def state(dest: str, known: bytes = b"", fingerprint: t.Optional[str] = None) -> Diff:
+    """What is at the place now, for the diff: owner, group, mode and public fingerprint, never bytes.
+
+    ``fingerprint`` is that of the ``known`` bytes: libraries before cryptography 39 take a tenth of a release to read them.
+    """
     try:
         found = os.lstat(dest)
         with open(dest, "rb") as stream:
-            fingerprint = forms.fingerprint_of(stream.read(_LARGEST))
+            content = stream.read(_LARGEST)
+        if fingerprint is None or content != known:
+            fingerprint = forms.fingerprint_of(content)
     except FileNotFoundError:
         return {"dest": dest, "exists": False}
     except OSError as error:
@@ -156,7 +161,7 @@ def bring(
     The same bytes are not written again; owner and mode are then put right in place. In check mode nothing is touched.
     ``same`` compares where equal secrets need not be equal bytes.
     """
-    before = state(target.dest)
+    before = state(target.dest, bytes(content), fingerprint)
     after = {
         "dest": target.dest,
         "exists": True,

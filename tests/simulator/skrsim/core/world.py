@@ -316,7 +316,9 @@ class World:
     tenant_id: str
     subscription_id: str
     delays: Delays = dataclasses.field(default_factory=Delays)
-    throttling: bool = False  # whether Resource Manager and vaults count requests
+    throttling: bool = False  # whether Resource Manager, vaults and the metadata service count requests
+    throttling_tells: bool = True  # whether a vault's 429 says when to come again
+    limits: dict[str, int] = dataclasses.field(default_factory=dict)  # kind of key -> a vault's limit in the lab
     resource_groups: dict[str, dict[str, t.Any]] = dataclasses.field(default_factory=dict)  # lower name
     principals: dict[str, Principal] = dataclasses.field(default_factory=dict)  # object id
     user_identities: dict[str, UserIdentity] = dataclasses.field(default_factory=dict)  # lower ARM id

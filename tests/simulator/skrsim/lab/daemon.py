@@ -26,6 +26,7 @@ from ..core.running import Running
 from ..core.world import LocalAssignment, ScaleSet, World
 from ..services.arm import seed
 from ..services.arm.router import ArmService
+from ..services.keyvault import throttle
 from ..tee.platform import Platform
 from ..vtpm.vm import VirtualTpm
 from . import control, directory, dns, fault_rows, forward, host, inventory, leftovers, netns, vms
@@ -254,7 +255,7 @@ class Lab:
             "fault_clear": lambda request: self.world.faults.remove(request.get("id")),
             "clock": lambda request: self.world.clock.advance(float(request.get("seconds", 0))),
             "delays": self._delays,
-            "throttling": lambda request: setattr(self.world, "throttling", bool(request["on"])),
+            "throttling": self._throttling,
             "key": self._key,
             "vault": self._vault,
             "hsm_role": self._hsm_role,
@@ -300,6 +301,19 @@ class Lab:
             if not hasattr(self.world.delays, name):
                 raise ValueError(f"there is no delay {name}")
             setattr(self.world.delays, name, value)
+
+    def _throttling(self, request: dict[str, t.Any]) -> None:
+        """Count requests or stop counting. ``limits`` scales those of vaults (``{"RSA-2048": 25}``) until the next call,
+        ``retry_after`` says whether a vault's refusal tells when to come again.
+        """
+        limits = request.get("limits") or {}
+        for name, value in limits.items():
+            if name not in throttle.LIMITS or not isinstance(value, int) or value < 1:
+                kinds = ", ".join(throttle.LIMITS)
+                raise ValueError(f"limits wants numbers from 1 for some of {kinds}, found {name}={value}")
+        self.world.limits = limits
+        self.world.throttling_tells = bool(request.get("retry_after", True))
+        self.world.throttling = bool(request["on"])
 
     def _key(self, request: dict[str, t.Any]) -> t.Any:
         """Look into a vault's key as only the simulator can: its versions' public fingerprints."""

@@ -12,6 +12,8 @@ from .thim import HostService
 
 ADDRESS = "169.254.169.254"
 COMPUTE_VERSIONS = ("2019-03-11", "2019-06-01", "2020-09-01", "2021-01-01", "2021-02-01", "2021-12-13", "2023-07-01")
+# Requests in a second and VM (Microsoft's page on the service); those for tokens have more of their own.
+RATES = {"imds_token": 20, "imds_identity_info": 20, "other": 5}
 SELECTORS = ("client_id", "object_id", "msi_res_id", "mi_res_id")
 
 
@@ -28,6 +30,7 @@ class ImdsService:
         self.world = world
         self._host = HostService(world)
         self._tokens: dict[tuple[str, str, str], tuple[float, str, int]] = {}
+        self._asked: dict[tuple[str, int], tuple[int, int]] = {}  # VM and rate -> second and requests in it
 
     def serves(self, host: str) -> bool:
         return host in (ADDRESS, "127.0.0.1", "localhost")
@@ -51,6 +54,7 @@ class ImdsService:
         if vm is None:
             raise Refusal(404, {"error": "not a VM of this lab"}, clause="imds.unknown_source")
         operation = self.operation(request)
+        self._count(vm, operation)
         if "x-forwarded-for" in request.headers:
             raise _refuse(400, "invalid_request", "X-Forwarded-For is not allowed")
         if operation == "td_quote":
@@ -69,6 +73,18 @@ class ImdsService:
         if request.method != "GET" and operation != "thim_ak_renewal":
             raise Refusal(405, {"error": "Method not allowed"}, clause="imds.method")
         return handlers[operation](request, vm)
+
+    def _count(self, vm: VirtualMachine, operation: str) -> None:
+        """Raises Refusal 429 where throttling is on and this second's requests are used up."""
+        if not self.world.throttling:
+            self._asked.clear()
+            return
+        rate, second = RATES.get(operation, RATES["other"]), int(self.world.clock.now())
+        before, used = self._asked.get((vm.name, rate), (second, 0))
+        used = used + 1 if before == second else 1
+        self._asked[vm.name, rate] = (second, used)
+        if used > rate:
+            raise Refusal(429, {"error": "Too many requests"}, {"Retry-After": "1"}, clause="imds.throttled")
 
     # --- tokens
 

@@ -12,6 +12,7 @@ from ...core.world import ManagedHsm, Principal, Vault, World
 from . import access, keys, local_roles, release, security_domain
 from .call import VERSIONS, Call
 from .errors import bad, refuse
+from .throttle import Throttle
 
 Handler = t.Callable[[Call], t.Awaitable[Response]]
 
@@ -69,17 +70,13 @@ HSM_ROUTES = (
 SINCE_7_3 = frozenset({"key_release", "key_rotate", "rotation_policy_get", "rotation_policy_put"})
 
 
-# Requests of an HSM-protected key in ten seconds and vault (Microsoft's page on Key Vault service limits).
-LIMITS = {"create": 20, "other": 2000}
-
-
 class KeyVaultService:
     name = "keyvault"
 
     def __init__(self, world: World) -> None:
         self.world = world
         self._foreign: LabCA | None = None
-        self._windows: dict[tuple[str, str, int], int] = {}
+        self._throttle_of_vaults = Throttle(world)
         world.services["foreign_signing"] = self._foreign_signing
 
     def _foreign_signing(self, action: str) -> t.Any:
@@ -142,18 +139,11 @@ class KeyVaultService:
             raise
 
     def _throttle(self, request: Request, vault: Vault) -> None:
-        """So many requests in ten seconds; the service promises no Retry-After."""
-        if not self.world.throttling:
-            self._windows.clear()
-            return
-        kind = "create" if self.operation(request) in ("key_create", "key_import", "key_rotate") else "other"
-        window = int(self.world.clock.now() // 10)
-        slot = (vault.slot, kind, window)
-        self._windows[slot] = self._windows.get(slot, 0) + 1
-        # The first request of each pair is a challenge, which counts as well.
-        if self._windows[slot] > LIMITS[kind]:
-            text = "Request was not processed because too many requests were received. Reason: VaultRequestTypeLimitReached"
-            raise refuse(429, "Throttled", text, clause="vault.throttled")
+        """Before anything else but the network, so that challenges count as well."""
+        found = self._match(request)
+        name = (found[1].groupdict().get("name") or "").lower() if found else ""
+        key = self.world.keys.get((vault.slot, name))
+        self._throttle_of_vaults.spend(vault.slot, found[0].name if found else "unknown", key)
 
     async def _authenticated(
         self, request: Request, vault: Vault, principal: Principal, claims: dict[str, t.Any]
