@@ -1,0 +1,71 @@
+# -*- coding: utf-8 -*-
+# Copyright (c) 2026, confidential.azure_skr contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What verification says, in one form: of each record, of the bundle, and of its signature.
+
+Taken are the rows {host, record_id, ok, reason, message}, the rows that ``verify.Result.findings`` makes (severity and
+code in place of ok and reason), and a whole ``verify.Result`` or its dictionary, which says of every record how it is.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import typing as t
+
+from .plain import Doc, at, flag, plain, rows, text
+
+
+@dataclasses.dataclass(frozen=True)
+class Finding:
+    """Of a record, or of the bundle where ``host`` and ``record_id`` are empty. ``ok`` None: it could not be checked."""
+
+    host: str
+    record_id: str
+    ok: t.Optional[bool]
+    reason: str
+    message: str
+
+
+def read(given: t.Any, folders: t.Mapping[str, str]) -> t.Tuple[t.List[Finding], Doc]:
+    """Findings, and the state of the signature ({} where nothing tells). ``folders`` are hosts by their folder."""
+    whole = plain(given)
+    if "checks" in whole and "records" in whole:
+        return _result(whole, folders)
+    found = given if isinstance(given, t.Iterable) and not isinstance(given, (str, bytes, t.Mapping)) else ()
+    return [_row(plain(one), folders) for one in found], {}
+
+
+def _row(row: Doc, folders: t.Mapping[str, str]) -> Finding:
+    host, ok = text(row, "host"), flag(row, "ok")
+    if "severity" in row and ok is None:
+        ok = False if row["severity"] == "failed" else None
+    record = text(row, "record_id") or text(row, "record")
+    return Finding(folders.get(host, host), record, ok, text(row, "reason") or text(row, "code"), text(row, "message"))
+
+
+def _result(result: Doc, folders: t.Mapping[str, str]) -> t.Tuple[t.List[Finding], Doc]:
+    found, signature = [], {"state": "absent"}
+    for check in rows(result, "checks"):
+        state = text(check, "state")
+        if text(check, "name") == "signature":
+            signature = {"state": {"ok": "valid", "failed": "invalid"}.get(state, "unchecked")}
+        if state == "failed":
+            found.append(Finding("", "", False, text(check, "reason"), text(check, "message")))
+    for record in rows(result, "records"):
+        host, ident = text(record, "host"), text(record, "id")
+        host = folders.get(host, host)
+        failed = [check for check in rows(record, "checks") if text(check, "state") == "failed"]
+        open_ = [check for check in rows(record, "checks") if at(check, "gap") is True]
+        verdict = text(record, "verdict")
+        if verdict == "verified":
+            found.append(Finding(host, ident, True, "verified", ""))
+        found += [Finding(host, ident, False, text(check, "reason"), text(check, "message")) for check in failed]
+        found += [Finding(host, ident, None, "not_checked", _open(check)) for check in open_]
+        if verdict == "failed" and not failed:
+            found.append(Finding(host, ident, False, "failed", text(record, "message")))
+    return found, t.cast(Doc, signature)
+
+
+def _open(check: Doc) -> str:
+    return f"Not checked that the {text(check, 'title')}: {text(check, 'message')}"
