@@ -10,10 +10,11 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT / ".collections"), str(ROOT / "tests" / "unit")]
+sys.path[:0] = [str(ROOT / ".collections"), str(ROOT / "tests")]
+
+from unit.audit import samples  # noqa: E402
 
 from ansible_collections.confidential.azure_skr.plugins.module_utils.audit import report  # noqa: E402
-from audit import samples  # noqa: E402
 
 
 def main(path: str, hosts: str = "20", altered: str = "0") -> None:

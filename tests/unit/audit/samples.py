@@ -211,7 +211,7 @@ class Machine:
 
 
 ROLES = (
-    "", "", "old_firmware", "", "debug", "", "no_grant", "", "unreachable", "ledger", "", "old_certificate", "ledger",
+    "", "", "", "old_firmware", "debug", "", "no_grant", "", "unreachable", "ledger", "", "old_certificate", "ledger",
     "old_version", "", "no_secure_boot", "throttled", "", "silent", "trusted_launch",
 )  # fmt: skip
 

@@ -25,10 +25,10 @@ VIA = {
 # What a VM's own permission and the policy make of it, in the order of reading.
 BOTH, POLICY, PERMISSION, NEITHER = "both", "policy", "permission", "neither"
 STANDINGS = {
-    BOTH: "Holds the permission and meets the policy: could get the key",
-    PERMISSION: "Holds the permission, policy not met or not known",
-    POLICY: "Meets the policy, holds no permission",
-    NEITHER: "Neither",
+    BOTH: "Has both: could get the key",
+    PERMISSION: "Holds the permission; policy not met or not known",
+    POLICY: "Meets the policy; no permission",
+    NEITHER: "Neither, or not known",
 }
 
 

@@ -98,19 +98,10 @@ def columns(chart: Chart, marks: t.Sequence[t.Tuple[float, str]] = ()) -> Markup
         drawn.append(el("text", bar.label, x=middle, y=_FLOOR + 16, text_anchor="middle", class_="axis"))
         if bar.value:
             drawn.append(el("text", str(bar.value), x=middle, y=_x(_FLOOR - tall - 4), text_anchor="middle"))
-    for number, (place_, meaning) in enumerate(marks):
+    for place_, meaning in marks:
         at = left + place_ * step
-        end = at > WIDTH * 0.6
-        drawn.append(el("line", x1=_x(at), x2=_x(at), y1=_TOP - 8, y2=_FLOOR, class_="mark"))
-        drawn.append(
-            el(
-                "text",
-                meaning,
-                x=_x(at - 5 if end else at + 5),
-                y=_TOP + 16 * number,
-                text_anchor="end" if end else "start",
-            )
-        )
+        drawn.append(el("line", x1=_x(at), x2=_x(at), y1=_TOP - 6, y2=_FLOOR, class_="mark"))
+        drawn.append(el("text", meaning, x=_x(at), y=_TOP - 12, text_anchor="middle"))
     drawn.append(el("text", chart.by, x=_x((left + WIDTH) / 2), y=_FLOOR + 35, text_anchor="middle", class_="axis"))
     return _figure(chart, _svg(chart, _FLOOR + 42, drawn))
 

@@ -93,8 +93,14 @@ def _attention_records(view: View, hosts: t.List[Host]) -> t.Iterator[_Item]:
         yield "none", ["Not collected: ", bdi(gap)]
     lost = [host for host in hosts if host.kind == "lost"]
     if lost:
-        told = "not reached; what they hold is not known: "
-        yield "none", [f"{markup.plural(len(lost), 'host was', 'hosts were')} {told}", _names(lost), "."]
+        yield (
+            "none",
+            [
+                f"{markup.plural(len(lost), 'host was', 'hosts were')} not reached: ",
+                _names(lost),
+                "; the state is not known.",
+            ],
+        )
     empty = [host for host in hosts if host.kind == "empty"]
     if empty:
         yield "none", [f"{markup.plural(len(empty), 'host has', 'hosts have')} no record: ", _names(empty), "."]
@@ -252,7 +258,7 @@ def _versions(hosts: t.List[Host]) -> Chart:
 
 
 def _days(hosts: t.List[Host]) -> Chart:
-    bounds = ((None, 0, "over", "bad"), (0, 30, "0-29", "warn"), (30, 90, "30-89", "plain"), (90, 180, "90-179", "plain"),
+    bounds = ((None, 0, "expired", "bad"), (0, 30, "0-29", "warn"), (30, 90, "30-89", "plain"), (90, 180, "90-179", "plain"),
               (180, 365, "180-364", "plain"), (365, None, "365 +", "plain"))  # fmt: skip
     days = [host.days_left for host in hosts if host.days_left is not None]
     bars = []
@@ -283,8 +289,9 @@ def _latency(view: View) -> Markup:
     labels = [f"{width * number:g}-{width * (number + 1):g}" for number in range(8)] + [f"{width * 8:g} +"]
     bars = [Bar(label, count) for label, count in zip(labels, counts)]
     median, late = statistics.median(times), times[min(len(times) - 1, int(0.95 * len(times)))]
-    marks = [(min(8.9, value / width), f"{word} {value:.1f} s") for value, word in ((median, "median"), (late, "95 %"))]
-    return charts.columns(chart._replace(bars=bars), marks)
+    marks = [(min(8.9, value / width), word) for value, word in ((median, "50 %"), (late, "95 %"))]
+    note = f"{note} Median {median:.1f} s; 95 percent within {late:.1f} s (dashed lines)."
+    return charts.columns(chart._replace(bars=bars, note=note), marks)
 
 
 def _width(most: float) -> float:
@@ -313,8 +320,8 @@ def index(hosts: t.List[Host]) -> Markup:
         if count or kind == "all":
             button = el("input", type="radio", name="only", id=f"only-{kind}", checked=kind == "all")
             choices.append(el("label", button, f"{label} ({count})"))
-    heading = [Column("Host"), Column("Verdict"), Column("Reason"), Column("TEE"), Column("Last record (UTC)"),
-               Column("AK days", "n"), Column("Verification")]  # fmt: skip
+    heading = [Column("Host"), Column("Verdict"), Column("Reason"), Column("TEE", "w"), Column("Last record (UTC)", "w"),
+               Column("AK days", "n"), Column("Verification", "w")]  # fmt: skip
     groups = [
         (f"{facts.KINDS[kind]} ({len(found)})", kind, [_line(host) for host in found])
         for kind, found in grouped.items()

@@ -40,8 +40,7 @@ def _key(key: Key) -> Markup:
             ("Policy digest", code(key.sha256) if key.sha256 else None),
         ]),
         el("h4", "The policy in plain words"),
-        el("pre", "\n".join(map(markup.visible, key.explained))) if key.explained
-        else el("p", "The policy is not known.", class_="soft"),
+        _words(key.explained) if key.explained else el("p", "The policy is not known.", class_="soft"),
         _differs(key),
         _lint(key),
         _principals(key),
@@ -53,7 +52,18 @@ def _key(key: Key) -> Markup:
 def _immutable(key: Key) -> Child:
     if key.immutable is None:
         return "not known whether it can be changed"
-    return badge("ok", "immutable: can never be changed") if key.immutable else badge("none", "can be changed")
+    return "immutable: it can never be changed" if key.immutable else "can be changed by whoever may update the key"
+
+
+def _words(lines: t.List[str]) -> Markup:
+    """A policy's explanation, whose indentation says what belongs to what."""
+    made = []
+    for line in lines:
+        told = line.lstrip(" ")
+        if told:
+            deep, point = min(3, (len(line) - len(told)) // 2), told.startswith("- ")
+            made.append(el("p", f"\u2022 {told[2:]}" if point else told, class_=f"i{deep} b" if point else f"i{deep}"))
+    return el("div", made, class_="words")
 
 
 def _differs(key: Key) -> t.Optional[Markup]:
@@ -70,7 +80,7 @@ def _lint(key: Key) -> t.Optional[Markup]:
     accepted = key.accepted
     lines: t.List[t.Sequence[Child]] = []
     for finding in key.lint:
-        state: Child = badge("none", "information")
+        state: Child = badge("plain", "information")
         if finding.code in accepted:
             state = [badge("ok", "accepted"), ": ", bdi(accepted[finding.code])]
         elif finding.severity != "info":
@@ -88,7 +98,7 @@ def _lint(key: Key) -> t.Optional[Markup]:
 
 
 def _principals(key: Key) -> Markup:
-    heading = [Column("Identity"), Column("Whose"), Column("By"), Column("Scope")]
+    heading = [Column("Whose"), Column("Identity"), Column("By"), Column("Scope")]
     if not key.access:
         return el("div", el("h4", "Who holds the release permission"),
                   el("p", "The bundle names nobody." if key.listed else "Not known.", class_="soft"))  # fmt: skip
@@ -97,6 +107,7 @@ def _principals(key: Key) -> Markup:
         merged.setdefault((principal.id, principal.via, principal.scope), principal)
     strangers = [principal for principal in merged.values() if principal.stranger]
     own = [principal for principal in merged.values() if not principal.stranger]
+    own.sort(key=lambda principal: principal.hosts[0].name)
     groups = [
         (f"{title} ({len(found)})", "", [_principal(principal) for principal in found])
         for title, found in (("No VM of the inventory", strangers), ("VMs of the inventory", own))
@@ -117,7 +128,7 @@ def _principal(principal: Principal) -> t.List[Child]:
         if principal.kind.lower() == "group":
             whose.append("; its members are not in the bundle, and each of them holds the permission")
     by = access.VIA.get(principal.via, principal.via or "not known")
-    return [code(principal.id), whose, by, code(_scope(principal.scope))]
+    return [whose, code(principal.id), by, code(_scope(principal.scope))]
 
 
 def _scope(scope: str) -> str:
@@ -139,8 +150,8 @@ def _standings(standings: t.List[Standing]) -> Markup:
     for kind, title in access.STANDINGS.items():
         found = [standing for standing in standings if standing.kind == kind]
         if found:
-            style = {access.BOTH: "ok", access.PERMISSION: "warn", access.POLICY: "none"}.get(kind, "none")
-            lines.append([badge(style, title), str(len(found)), _hosts(found)])
+            style = {access.BOTH: "ok", access.PERMISSION: "warn", access.POLICY: "plain"}.get(kind, "plain")
+            lines.append([badge(style, title, long=True), str(len(found)), _hosts(found)])
     heading = [Column("Permission and policy"), Column("Hosts", "n"), Column("Which")]
     made = table(Table("The fleet's VMs against permission and policy", heading, lines, wide=True))
     unknown = sum(standing.meets is None for standing in standings)
@@ -168,12 +179,12 @@ def _versions(key: Key) -> t.Optional[Markup]:
     for one in key.versions:
         version = model.text(one, "version")
         enabled = model.flag(one, "enabled")
-        state: Child = badge("none", "not known" if enabled is None else "disabled")
+        state: Child = badge("none", "not known") if enabled is None else badge("plain", "disabled")
         if enabled:
             state = badge("ok", "enabled, newest") if version == newest else badge("warn", "enabled, older")
         lines.append([code(version), state, *(_date(one.get(name)) for name in ("created", "not_before", "expires_on")),
                       str(users.get(version, 0))])  # fmt: skip
-    heading = [Column("Version", "m"), Column("State"), Column("Made (UTC)"), Column("Valid from"), Column("Expires"),
+    heading = [Column("Version"), Column("State"), Column("Made (UTC)"), Column("Valid from"), Column("Expires"),
                Column("Hosts", "n")]  # fmt: skip
     return table(Table("Versions, and on how many hosts each was released last", heading, lines, wide=True))
 

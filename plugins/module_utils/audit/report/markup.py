@@ -83,7 +83,8 @@ def bdi(value: str) -> Markup:
 
 
 def code(value: str) -> Markup:
-    return el("code", value or "not known", dir="ltr")
+    """Text of fixed width. Short words, such as reason codes and ids, are not broken into lines."""
+    return el("code", value or "not known", dir="ltr", class_="k" if len(value) <= 36 else None)
 
 
 def utc(value: t.Any) -> Markup:
@@ -95,7 +96,7 @@ def utc(value: t.Any) -> Markup:
 
 
 class Column(t.NamedTuple):
-    """``kind``: empty, ``n`` (a number, aligned right), ``m`` (fixed width)."""
+    """``kind``: empty, ``n`` (a number, aligned right), ``w`` (not broken into lines)."""
 
     title: str
     kind: str = ""
@@ -142,9 +143,14 @@ def _rows(content: Table, found: t.Sequence[t.Sequence[Child]]) -> t.List[Markup
     return made
 
 
-def facts(pairs: t.Iterable[t.Tuple[str, Child]]) -> Markup:
-    """A list of names and values; values that are None or empty are left out."""
-    return el("dl", [el("div", el("dt", name), el("dd", value)) for name, value in pairs if value], class_="facts")
+def facts(pairs: t.Iterable[t.Tuple[str, Child]], wide: t.Container[str] = ()) -> Markup:
+    """A list of names and values, ``wide`` ones on a line of their own; values that are None or empty are left out."""
+    made = [
+        el("div", el("dt", name), el("dd", value), class_="wide" if name in wide else None)
+        for name, value in pairs
+        if value
+    ]
+    return el("dl", made, class_="facts")
 
 
 def listing(items: t.Iterable[Child], classes: t.Optional[str] = None) -> Markup:
@@ -156,8 +162,15 @@ def plural(count: int, one: str, many: str = "") -> str:
 
 
 # Kinds of verdict: a word and a sign, so that colour is never alone.
-SIGNS = {"ok": "\u2713", "bad": "\u2715", "warn": "!", "none": "?"}
+SIGNS = {"ok": "\u2713", "bad": "\u2715", "warn": "!", "none": "?", "plain": "\u2013"}
 
 
-def badge(kind: str, label: Child) -> Markup:
-    return el("span", el("span", SIGNS.get(kind, "?"), aria_hidden="true"), " ", label, class_=f"badge {kind}")
+def badge(kind: str, label: Child, long: bool = False) -> Markup:
+    """``long`` ones may be broken into lines."""
+    return el(
+        "span",
+        el("span", SIGNS.get(kind, "?"), aria_hidden="true"),
+        "\u00a0",
+        label,
+        class_=f"badge {kind}{' long' if long else ''}",
+    )

@@ -133,7 +133,7 @@ def _claims(host: Host) -> t.Optional[Markup]:
         if value is None and path not in odd:
             continue
         known = words.find(path)
-        remark = [el("br"), badge("warn", odd[path])] if path in odd else None
+        remark = [el("br"), badge("warn", odd[path], long=True)] if path in odd else None
         lines.append([code(path), known.words if known else "", [code(model.show(value)), remark]])
     heading = [Column("Claim"), Column("Meaning"), Column("Value")]
     return table(Table("Claims that matter, of the last token", heading, lines))
@@ -150,7 +150,7 @@ def _records(host: Host) -> t.Optional[Markup]:
     caption: t.List[Child] = ["Last releases and tries"]
     if left:
         caption.append(f" ({left} older ones of {len(host.records)} are in the bundle only)")
-    heading = [Column("Time (UTC)"), Column("Key and version", "m"), Column("Outcome"), Column("Seconds", "n"),
+    heading = [Column("Time (UTC)"), Column("Key and version"), Column("Outcome"), Column("Seconds", "n"),
                Column("Verification")]  # fmt: skip
     return table(Table(caption, heading, lines))
 
@@ -205,7 +205,7 @@ def _status(host: Host) -> t.Optional[Markup]:
             markup.utc(one.get("last_success")),
             model.text(one, "attempts"),
         ])  # fmt: skip
-    heading = [Column("Instance"), Column("State"), Column("Version", "m"), Column("Last run (UTC)"),
+    heading = [Column("Instance"), Column("State"), Column("Version"), Column("Last run (UTC)"),
                Column("Last key (UTC)"), Column("Attempts", "n")]  # fmt: skip
     return table(Table("Instances of the agent, as the host tells", heading, lines))
 

@@ -28,18 +28,18 @@ def released(hosts: t.List[Host]) -> Markup:
         hosts_ = len({host for host, _version in users})
         groups.append((["Key ", bdi(name or "not known"), " of ", bdi(vault or "a vault not known"),
                         f": {markup.plural(hosts_, 'host')}"], "", lines))  # fmt: skip
-    heading = [Column("Host"), Column("Version", "m"), Column("Times", "n"), Column("First (UTC)"), Column("Last (UTC)"),
-               Column("Request id of the last", "m")]  # fmt: skip
+    heading = [Column("Host"), Column("Version"), Column("Times", "n"), Column("First (UTC)"), Column("Last (UTC)"),
+               Column("Request id of the last")]  # fmt: skip
     body = table(Table("Releases by key, host and version", heading, groups=groups, wide=True)) if groups else el(
         "p", "No record tells of a release.", class_="soft")  # fmt: skip
-    intro = "Releases that the collected records tell of, each signed for by the attestation that the vault accepted."
+    intro = "Releases that the collected records tell of, each with the id under which the vault has it in its own log."
     return el("section", el("h2", "Who got a key"), el("p", intro, class_="lead"), body,
               id="released", class_="fresh")  # fmt: skip
 
 
 def _release(host: Host, version: str, records: t.List[Record]) -> t.List[Child]:
     last, lost = records[-1], sum(not record.released for record in records)
-    told = badge("warn", f"{lost} of them given out by the vault, but not delivered") if lost else None
+    told = badge("warn", f"{lost} of them given out by the vault, but not delivered", long=True) if lost else None
     name: Child = [common.link(host), el("br"), told] if told else common.link(host)
     return [name, code(version), str(len(records)), markup.utc(records[0].time), markup.utc(last.time),
             code(model.text(last.raw, "request_id"))]  # fmt: skip
@@ -93,14 +93,15 @@ def _event(host: Host, records: t.List[Record]) -> Markup:
     message = model.text(last.raw, "message") or common.meaning(last.reason) or "The record gives no message."
     step = model.text(last.raw, "next_step")
     name = last.key[1] or "a key not known"
+    met = model.flag(last.raw, "policy", "satisfied")
     return el(
         "div",
-        el("h4", common.link(host), ", key ", bdi(name), ": ", code(last.reason)),
+        el("h4", common.link(host), ", key ", bdi(name)),
         el("p", common.outcome(last), " ", when, class_="small"),
         el("p", bdi(message)),
         el("p", el("b", "Next step: "), bdi(step)) if step else None,
         el("p", "Since then this key was released to the host.", class_="soft") if since else None,
-        common.trace(last, only_unmet=True),
+        el("p", "The VM met the release policy.", class_="soft") if met else common.trace(last, only_unmet=True),
         class_=f"event {kind}",
     )
 

@@ -64,15 +64,18 @@ def head(view: View, hosts: t.List[Host]) -> Markup:
         "header",
         el("h1", "Secure Key Release: evidence report"),
         el("p", _fleet(view, hosts), class_="lead"),
-        markup.facts([
-            ("Bundle made", [markup.utc(made), " UTC"] if model.moment(made) else "not known"),
-            ("Records from", span),
-            ("Bundle", code(view.name) if view.name else None),
-            ("Tool", bdi(version) if version else "not known"),
-            ("SHA-256", code(view.sha256) if view.sha256 else "of the archive: not known here"),
-            ("Files", markup.plural(len(files), "file") + " listed with their digests" if files else None),
-            ("Signature", _signature(view)),
-        ]),
+        markup.facts(
+            [
+                ("Bundle made", [markup.utc(made), " UTC"] if model.moment(made) else "not known"),
+                ("Tool", bdi(version) if version else "not known"),
+                ("Signature", _signature(view)),
+                ("Bundle", code(view.name) if view.name else None),
+                ("Files", markup.plural(len(files), "file") + " listed with their digests" if files else None),
+                ("Records from", span),
+                ("SHA-256", code(view.sha256) if view.sha256 else "of the archive: not known here"),
+            ],
+            wide=("SHA-256",),
+        ),
         _verdict(view),
     )  # fmt: skip
 

@@ -34,9 +34,9 @@ li{margin:.2rem 0}
 .lead{color:var(--soft);font-size:1.02rem}
 .soft,small{color:var(--soft)}
 small,.small{font-size:.86rem}
+code.k,.w{white-space:nowrap}
+dd code.k,p code.k,h4 code.k{white-space:normal}
 code{font:.86em/1.45 ui-monospace,SFMono-Regular,Menlo,Consolas,"Liberation Mono",monospace;overflow-wrap:anywhere}
-pre{font:.82rem/1.5 ui-monospace,SFMono-Regular,Menlo,Consolas,"Liberation Mono",monospace}
-pre{white-space:pre-wrap;overflow-wrap:anywhere;margin:.5rem 0;padding:.75rem 1rem;background:var(--panel);border-left:3px solid var(--line)}
 section{border-top:1px solid var(--line);padding-top:1.75rem;margin-top:2.5rem;scroll-margin-top:.5rem}
 section section,article{border-top:0;margin-top:0;padding-top:0}
 article{scroll-margin-top:.5rem}
@@ -56,12 +56,13 @@ footer{color:var(--soft);font-size:.86rem;border-top:1px solid var(--line);margi
 .verdict.warn{border-color:var(--warn-bar);background:var(--warn-page)}
 .verdict.none{border-color:var(--none-bar);background:var(--none-page)}
 .verdict .badge{flex:none}
-.badge{display:inline-block;font-size:.84rem;line-height:1.4;font-weight:600;padding:.05rem .5rem;border:1px solid;border-radius:3px;overflow-wrap:anywhere}
+.badge{display:inline-block;font-size:.84rem;line-height:1.4;font-weight:600;padding:.05rem .5rem;border:1px solid;border-radius:3px;white-space:nowrap}
+.badge.long{white-space:normal}
 .badge.ok{color:var(--ok);background:var(--ok-page)}
 .badge.bad{color:var(--bad);background:var(--bad-page)}
 .badge.warn{color:var(--warn);background:var(--warn-page)}
-.badge.none{color:var(--none);background:var(--none-page)}
-.tiles{display:grid;grid-template-columns:repeat(auto-fit,minmax(11.5rem,1fr));gap:1px}
+.badge.none,.badge.plain{color:var(--none);background:var(--none-page)}
+.tiles{display:grid;grid-template-columns:repeat(6,minmax(0,1fr));gap:1px}
 .tiles{background:var(--line);border:1px solid var(--line);margin:1.25rem 0;padding:0;list-style:none;max-width:none}
 .tiles li{background:var(--page);padding:.8rem 1rem;margin:0}
 .tiles b{display:block;font-size:1.55rem;line-height:1.25;font-weight:600;font-variant-numeric:tabular-nums}
@@ -81,14 +82,23 @@ th:last-child,td:last-child{padding-right:0}
 thead th{font-weight:600;color:var(--soft);font-size:.84rem;vertical-align:bottom;border-bottom:2px solid var(--line)}
 tr.group th{font-weight:600;background:var(--panel);padding-left:.6rem;border-bottom:1px solid var(--line)}
 .n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
-td.m,th.m,time{font-variant-numeric:tabular-nums}
+time{font-variant-numeric:tabular-nums}
 time{white-space:nowrap}
 td.n,th.n{padding-right:1.25rem}
 td.n:last-child,th.n:last-child{padding-right:.25rem}
 table.narrow{width:auto;min-width:min(100%,24rem)}
-.hosts{columns:12rem auto;list-style:none;padding:0;max-width:none;font-size:.9rem}
-.hosts li{margin:0;break-inside:avoid}
+.words{margin:.5rem 0;padding:.7rem 1.1rem;background:var(--panel);border-left:3px solid var(--line)}
+.words p{margin:.1rem 0;max-width:none}
+.words .i0{margin-top:.6rem;font-weight:600}
+.words .i0:first-child{margin-top:0;font-weight:400}
+.words .i1{margin-left:1.1rem}
+.words .i2{margin-left:2.2rem}
+.words .i3{margin-left:3.3rem}
+.words .b{text-indent:-.9rem;padding-left:.9rem}
+tbody th[scope=row]{min-width:5.5rem}
+.index th[scope=row]{min-width:8rem;overflow-wrap:anywhere}
 dl.facts{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,21rem),1fr));gap:.1rem 2rem;margin:.6rem 0;font-size:.92rem}
+dl.facts .wide{grid-column:1/-1}
 dl.facts div{display:grid;grid-template-columns:8.5rem minmax(0,1fr);gap:.75rem;padding:.28rem 0;border-bottom:1px solid var(--line)}
 dt{color:var(--soft)}
 dd{margin:0;overflow-wrap:anywhere;unicode-bidi:isolate;font-variant-numeric:tabular-nums}
@@ -118,6 +128,9 @@ article.host>h3{margin-top:1rem;font-size:1.22rem;display:flex;flex-wrap:wrap;ga
 .event h4{margin:.1rem 0 .3rem}
 .two{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,22rem),1fr));gap:0 2.5rem}
 .two h3{margin-top:.75rem}
+@media (max-width:72rem){
+.tiles{grid-template-columns:repeat(3,minmax(0,1fr))}
+}
 @media (max-width:56rem){
 .layout{display:block}
 nav.contents{position:static;max-height:none;padding:1.25rem 0 0}
@@ -139,6 +152,7 @@ dl.facts div{grid-template-columns:7.5rem minmax(0,1fr)}
 .event{padding-left:.75rem}
 .scroll>table{min-width:30rem}
 .scroll>table.narrow{min-width:0}
+.scroll>table.index{min-width:52rem}
 }
 """
 
