@@ -107,16 +107,20 @@ class Browser:
 
     def look(self, width: int, theme: str = "light", height: int = 900, whole: bool = True, scale: float = 1) -> bytes:
         """A screenshot as PNG: of the whole page or of its first screen."""
-        self.send("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=scale, mobile=False)
-        self.send("Emulation.setEmulatedMedia", media="screen", features=[{"name": "prefers-color-scheme", "value": theme}])
-        return base64.b64decode(
-            self.send("Page.captureScreenshot", format="png", captureBeyondViewport=whole)["data"]
+        self.send(
+            "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=scale, mobile=False
         )
+        self.send(
+            "Emulation.setEmulatedMedia", media="screen", features=[{"name": "prefers-color-scheme", "value": theme}]
+        )
+        return base64.b64decode(self.send("Page.captureScreenshot", format="png", captureBeyondViewport=whole)["data"])
 
     def paper(self) -> bytes:
         """The page as PDF, as it would be printed."""
         self.send("Emulation.setEmulatedMedia", media="", features=[])
-        printed = self.send("Page.printToPDF", preferCSSPageSize=True, printBackground=True, transferMode="ReturnAsBase64")
+        printed = self.send(
+            "Page.printToPDF", preferCSSPageSize=True, printBackground=True, transferMode="ReturnAsBase64"
+        )
         return base64.b64decode(printed["data"])
 
     def value(self, expression: str) -> Any:
@@ -144,8 +148,10 @@ class Browser:
 
 
 def requests(log: Path) -> list[str]:
-    """URLs of all requests in a log of network activity."""
+    """URLs that pages asked for, in a log of network activity. The browser's own requests have no page behind them."""
     document = json.loads(log.read_text(encoding="utf-8", errors="replace"))
-    kinds = {number for name, number in document["constants"]["logEventTypes"].items() if name.startswith("URL_REQUEST")}
-    found = [event.get("params", {}).get("url") for event in document["events"] if event.get("type") in kinds]
-    return [url for url in found if url]
+    kinds = {
+        number for name, number in document["constants"]["logEventTypes"].items() if name.startswith("URL_REQUEST")
+    }
+    found = [event.get("params", {}) for event in document["events"] if event.get("type") in kinds]
+    return [params["url"] for params in found if "url" in params and params.get("initiator") != "not an origin"]
