@@ -19,7 +19,7 @@ from ansible_collections.confidential.azure_skr.plugins.module_utils.audit impor
 
 def main(path: str, hosts: str = "20", altered: str = "0") -> None:
     made = samples.bundle(int(hosts))
-    Path(path).write_text(report.html(made, samples.findings(made, int(altered))), encoding="utf-8", newline="\n")
+    Path(path).write_bytes(report.html(made, samples.findings(made, int(altered))).encode("utf-8"))
 
 
 if __name__ == "__main__":

@@ -234,6 +234,7 @@ def test_what_does_not_verify_is_told_at_the_top_and_at_the_record(bundle: sampl
                   "message": row["message"]} for row in rows if not row["ok"]]  # fmt: skip
     shown = read(report.html(bundle, given))
     assert "2 of 54 records do not verify. Do not rely on this bundle" in shown.all("header")[0].text
+    assert shown.find("fleet").all("ul")[0].all("li")[2].text.startswith("52 / 54records verified")
     assert "2 records do not verify" in shown.find("fleet").text
     assert shown.find("host-3").text.count("different are secureboot") == 2
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from unit.audit import samples
 from unit.audit.pages import Node, read
@@ -87,6 +87,8 @@ def test_marks_that_reorder_or_hide_text_are_written_out() -> None:
     assert "\u0627\u0644\u0639" in shown.find("lost").text  # letters of a right-to-left script are text like any other
 
 
+@example("&lt;b&gt; &amp;amp; &#39;")
+@example("<b title='x'>\"")
 @settings(max_examples=300)
 @given(
     st.text(

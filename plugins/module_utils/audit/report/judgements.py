@@ -4,8 +4,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What verification says, in one form: of each record, of the bundle, and of its signature.
 
-Taken are the rows {host, record_id, ok, reason, message}, the rows that ``verify.Result.findings`` makes (severity and
-code in place of ok and reason), and a whole ``verify.Result`` or its dictionary, which says of every record how it is.
+Taken are the rows {host, record_id, ok, reason, message}; a whole ``verify.Result`` or its dictionary, which says of every
+record how it is; and the rows of ``verify.Result.findings`` (severity and code in place of ok and reason), which tell only
+of what is not as it should be, so that a record they do not name was verified.
 """
 
 from __future__ import annotations
@@ -27,25 +28,39 @@ class Finding:
     message: str
 
 
-def read(given: t.Any, folders: t.Mapping[str, str]) -> t.Tuple[t.List[Finding], Doc]:
-    """Findings, and the state of the signature ({} where nothing tells). ``folders`` are hosts by their folder."""
+class Judgements(t.NamedTuple):
+    """``signature`` is {} where nothing tells of it; ``silence`` says that a record without a finding was verified."""
+
+    findings: t.List[Finding]
+    signature: Doc
+    silence: bool
+
+
+def read(given: t.Any, folders: t.Mapping[str, str]) -> Judgements:
+    """Findings in any form. ``folders`` are hosts by their folder in the bundle."""
     whole = plain(given)
     if "checks" in whole and "records" in whole:
-        return _result(whole, folders)
-    found = given if isinstance(given, t.Iterable) and not isinstance(given, (str, bytes, t.Mapping)) else ()
-    return [_row(plain(one), folders) for one in found], {}
+        return Judgements(*_result(whole, folders), silence=False)
+    listed = given if isinstance(given, t.Iterable) and not isinstance(given, (str, bytes, t.Mapping)) else ()
+    rows_ = [plain(one) for one in listed]
+    told = [_row(row, folders) for row in rows_ if "severity" not in row or _counts(row)]
+    return Judgements(told, {}, silence=any("severity" in row for row in rows_))
+
+
+def _counts(row: Doc) -> bool:
+    """Whether a row of the verifier says that something fails or lacks proof; others tell of events and of gaps."""
+    return row["severity"] == "failed" or (row["severity"] == "warning" and row.get("code") == "not_checked")
 
 
 def _row(row: Doc, folders: t.Mapping[str, str]) -> Finding:
-    host, ok = text(row, "host"), flag(row, "ok")
-    if "severity" in row and ok is None:
-        ok = False if row["severity"] == "failed" else None
+    host = text(row, "host")
+    ok = False if row.get("severity") == "failed" else flag(row, "ok")
     record = text(row, "record_id") or text(row, "record")
     return Finding(folders.get(host, host), record, ok, text(row, "reason") or text(row, "code"), text(row, "message"))
 
 
 def _result(result: Doc, folders: t.Mapping[str, str]) -> t.Tuple[t.List[Finding], Doc]:
-    found, signature = [], {"state": "absent"}
+    found, signature = [], {"state": "unchecked"}
     for check in rows(result, "checks"):
         state = text(check, "state")
         if text(check, "name") == "signature":

@@ -138,18 +138,19 @@ class View:
 
 
 def view(bundle: t.Any, findings: t.Any) -> View:
-    """Read a bundle; ``findings`` None means that nobody verified it (for its forms see :func:`judgements.read`)."""
+    """Read a bundle; ``findings`` None means that nobody verified it (its forms: :mod:`judgements`)."""
     manifest = plain(_member(bundle, "manifest"))
     hosts = rows(_member(bundle, "hosts"))
     folders = {text(entry, "folder"): text(entry, "host") for entry in hosts if text(entry, "folder")}
-    told, signature = judgements.read(findings, folders)
+    told, signature, silence = judgements.read(findings, folders)
+    good = (Finding("", "", True, "verified", ""),) if silence else ()
     by_record: t.Dict[t.Tuple[str, str], t.List[Finding]] = {}
     for one in told:
         by_record.setdefault((one.host, one.record_id), []).append(one)
     records: t.Dict[str, t.List[Record]] = {}
     for folder, found in _records(bundle).items():
         host = folders.get(folder, folder)
-        made = (Record(host, raw, tuple(by_record.get((host, text(raw, "id")), ()))) for raw in rows(found))
+        made = (Record(host, raw, tuple(by_record.get((host, text(raw, "id")), good))) for raw in rows(found))
         records[host] = sorted(made, key=lambda record: record.order)
     return View(
         manifest=manifest,

@@ -48,9 +48,9 @@ def _release(host: Host, version: str, records: t.List[Record]) -> t.List[Child]
 def refused(hosts: t.List[Host]) -> Markup:
     """Tries without a key: security events first, then the newest."""
     events = [event for host in hosts for event in _events(host)]
-    # Two sorts: newest first within each kind.
+    # Refusals before failures, each with the newest first.
     events.sort(key=lambda event: event[1][-1].order, reverse=True)
-    events.sort(key=lambda event: (not event[1][-1].security_event, facts.judge(event[1][-1]) != "bad"))
+    events.sort(key=lambda event: facts.judge(event[1][-1]) != "bad")
     security = [event for event in events if event[1][-1].security_event]
     other = [event for event in events if not event[1][-1].security_event]
     parts: t.List[Child] = []
