@@ -255,6 +255,20 @@ def test_a_broken_signature_is_told_although_the_records_hold(bundle: samples.Do
     assert "Do not rely on this bundle" in shown.all("header")[0].text and "Another key signed." in shown.text
 
 
+def test_a_bundle_that_nobody_vouches_for_is_verified_in_part(bundle: samples.Doc) -> None:
+    """Every record holds, but neither a key nor a hash was given: who made the bundle is not proved."""
+    records = [
+        {"host": row["host"], "id": row["record_id"], "verdict": "verified", "checks": []}
+        for row in samples.findings(bundle)
+    ]
+    check = {"name": "signature", "title": "bundle is signed by the key given", "state": "not checked", "gap": True,
+             "message": "neither a public key nor a hash was given"}  # fmt: skip
+    made = {name: value for name, value in bundle.items() if name != "signature"}
+    head = read(report.html(made, {"checks": [check], "records": records})).all("header")[0].text
+    assert "54 of 54 records verified. Not checked that the bundle is signed by the key given" in head
+    assert "verified in part" in head and "Signature?\u00a0not checked" in head
+
+
 # --- it loads nothing, and is the same every time
 
 

@@ -57,7 +57,7 @@ def _others(kinds: t.Mapping[str, int]) -> str:
 
 def _unverified(view: View) -> str:
     left = sum(record.checked is None for record in view.all_records)
-    return f"{left} not verified" if left else "none altered"
+    return f"{left} not verified" if left else "none fails"
 
 
 def attention(view: View, hosts: t.List[Host], keys: t.List[Key]) -> Markup:

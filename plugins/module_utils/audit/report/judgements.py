@@ -62,11 +62,15 @@ def _row(row: Doc, folders: t.Mapping[str, str]) -> Finding:
 def _result(result: Doc, folders: t.Mapping[str, str]) -> t.Tuple[t.List[Finding], Doc]:
     found, signature = [], {"state": "unchecked"}
     for check in rows(result, "checks"):
-        state = text(check, "state")
-        if text(check, "name") == "signature":
-            signature = {"state": {"ok": "valid", "failed": "invalid"}.get(state, "unchecked")}
+        state, name, message = text(check, "state"), text(check, "name"), text(check, "message")
+        if name == "signature" and state in ("ok", "failed"):
+            signature = {"state": "valid" if state == "ok" else "invalid", "key": message if state == "ok" else ""}
+        if name == "hash" and state == "ok":
+            signature = {"state": "hash", "key": message}
         if state == "failed":
-            found.append(Finding("", "", False, text(check, "reason"), text(check, "message")))
+            found.append(Finding("", "", False, text(check, "reason"), message))
+        elif at(check, "gap") is True:
+            found.append(Finding("", "", None, "not_checked", _open(check)))
     for record in rows(result, "records"):
         host, ident = text(record, "host"), text(record, "id")
         host = folders.get(host, host)

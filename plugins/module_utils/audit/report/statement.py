@@ -41,7 +41,7 @@ NOT = (
 def section() -> Markup:
     two = el(
         "div",
-        el("div", el("h3", "It proves"), markup.listing(PROVES)),
+        el("div", el("h3", "It proves, where it says verified"), markup.listing(PROVES)),
         el("div", el("h3", "It does not prove"), markup.listing(NOT)),
         class_="two",
     )
@@ -93,12 +93,14 @@ def _signature(view: View) -> Child:
     state, key = model.text(view.signature, "state"), model.text(view.signature, "key")
     words = {
         "valid": ("ok", "valid"),
+        "hash": ("plain", "not compared; the SHA-256 is that of a list"),
         "invalid": ("bad", "does not verify"),
         "absent": ("none", "the bundle is not signed"),
         "unchecked": ("none", "not checked"),
     }
     kind, told = words.get(state, ("none", "not known here"))
-    return [badge(kind, told), [" by ", bdi(key)] if key else None]
+    by = [" by " if state == "valid" else ": ", bdi(key)] if key else None
+    return [badge(kind, told, long=True), by]
 
 
 def _verdict(view: View) -> Markup:
@@ -107,20 +109,18 @@ def _verdict(view: View) -> Markup:
     good = sum(record.checked is True for record in records)
     bad = sum(record.checked is False for record in records)
     known = {(record.host, record.id) for record in records}
-    loose = [one for one in view.findings if one.ok is False and (one.host, one.record_id) not in known]
-    left = len(records) - good - bad
+    loose = [one for one in view.findings if (one.host, one.record_id) not in known and one.message]
+    wrong, open_ = ([one.message for one in loose if one.ok is state] for state in (False, None))
+    left, all_ = len(records) - good - bad, markup.plural(len(records), "record")
     if not view.verified:
         return _banner("warn", "not verified", "Nobody verified this bundle. What follows is what it says of itself.")
-    if bad or loose or model.text(view.signature, "state") == "invalid":
-        told = [
-            f"{bad} of {markup.plural(len(records), 'record')} do not verify. Do not rely on this bundle as evidence."
-        ]
-        told += [f" {one.message}" for one in loose]
-        return _banner("bad", "does not verify", told)
-    if left or not records:
-        told = [f"{good} of {markup.plural(len(records), 'record')} verified; {left} could not be checked."]
-        return _banner("warn", "verified in part", told)
-    return _banner("ok", "verified", f"All {markup.plural(len(records), 'record')} verified, and nothing was altered.")
+    if bad or wrong or model.text(view.signature, "state") == "invalid":
+        told = f"{bad} of {all_} do not verify. Do not rely on this bundle as evidence."
+        return _banner("bad", "does not verify", " ".join([told, *wrong]))
+    if left or open_ or not records:
+        unchecked = f"; {left} could not be checked" if left else ""
+        return _banner("warn", "verified in part", " ".join([f"{good} of {all_} verified{unchecked}.", *open_]))
+    return _banner("ok", "verified", f"All {all_} verified, and nothing failed.")
 
 
 def _banner(kind: str, word: str, told: Child) -> Markup:
