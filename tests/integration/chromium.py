@@ -51,7 +51,7 @@ class Browser:
         tab = next(one for one in self.send("Target.getTargets")["targetInfos"] if one["type"] == "page")
         self._session: str | None = None
         self._session = self.send("Target.attachToTarget", targetId=tab["targetId"], flatten=True)["sessionId"]
-        for domain in ("Page", "Runtime", "Log", "Network", "DOM", "Accessibility"):
+        for domain in ("Page", "Runtime", "Log", "Network", "DOM"):
             self.send(f"{domain}.enable")
 
     def send(self, method: str, **params: Any) -> Doc:
@@ -64,7 +64,7 @@ class Browser:
         while data:
             data = data[os.write(self._write, data) :]
         while True:
-            answer = self._next(60)
+            answer = self._next(120)
             if answer is None:
                 raise TimeoutError(f"{method} was not answered; {(self.folder / 'stderr').read_text()[-2000:]}")
             if answer.get("id") == self._number:
@@ -91,7 +91,7 @@ class Browser:
         before = len(self.events)
         self.send("Page.navigate", url=url)
         while not any(event.get("method") == "Page.loadEventFired" for event in self.events[before:]):
-            event = self._next(60)
+            event = self._next(120)
             if event is None:
                 raise TimeoutError(f"{url} was not loaded")
             self.events.append(event)

@@ -328,7 +328,7 @@ def index(hosts: t.List[Host]) -> Markup:
         if found
     ]
     made = markup.table(Table("Hosts by verdict", heading, groups=groups, classes="index", wide=True))
-    return el("div", el("fieldset", el("legend", "Show"), choices, class_="filter"), made)
+    return el("div", el("fieldset", el("legend", "Show"), choices, class_="filter"), made, class_="pick")
 
 
 def _line(host: Host) -> t.List[Child]:

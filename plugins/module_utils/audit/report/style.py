@@ -10,6 +10,7 @@ import typing as t
 
 from . import palette
 
+# No content-visibility: what it leaves out of the layout, screen readers do not get as tables.
 _BASE = """
 *{box-sizing:border-box}
 html{font:16px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,"Helvetica Neue",Arial,sans-serif;-webkit-text-size-adjust:100%}
@@ -148,6 +149,8 @@ h1{font-size:1.5rem}
 .verdict{display:block}
 .verdict p{margin-top:.35rem}
 figure{padding:.75rem}
+svg text{font-size:14px}
+svg .axis{font-size:13px}
 dl.facts div{grid-template-columns:7.5rem minmax(0,1fr)}
 .event{padding-left:.75rem}
 .scroll>table{min-width:30rem}
@@ -187,7 +190,7 @@ table{font-size:8.8pt}
 
 def sheet(kinds: t.Tuple[str, ...]) -> str:
     """The whole style sheet; ``kinds`` are the verdicts that the index can be filtered by."""
-    filters = "".join(f"main:has(#only-{kind}:checked) .index tbody:not(.{kind}){{display:none}}\n" for kind in kinds)
+    filters = "".join(f".pick:has(#only-{kind}:checked) .index tbody:not(.{kind}){{display:none}}\n" for kind in kinds)
     return (
         f":root{{color-scheme:light dark;{palette.variables('light')}}}\n"
         f"@media screen and (prefers-color-scheme:dark){{:root{{{palette.variables('dark')}}}}}\n"
