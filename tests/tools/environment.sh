@@ -23,7 +23,7 @@ if [ "$(id -u)" = 0 ]; then
   wanted+=(sshd ssh unshare)
   packages+=(openssh-server openssh-client util-linux)
 fi
-[ "$purpose" = test ] && { wanted+=(tpm2_getrandom systemd-analyze cryptsetup); packages+=(tpm2-tools systemd cryptsetup-bin); }
+[ "$purpose" = test ] && { wanted+=(tpm2_getrandom systemd-analyze cryptsetup chromium); packages+=(tpm2-tools systemd cryptsetup-bin chromium); }
 
 missing=()
 for number in "${!wanted[@]}"; do
