@@ -133,7 +133,12 @@ class Awx:
             steps: list[dict[str, Any]] = [
                 transmit,
                 {"streamer": "worker", "private_data_dir": str(worker)},
-                {"streamer": "process", "private_data_dir": str(job.directory), "ident": str(job.number), "quiet": True},
+                {
+                    "streamer": "process",
+                    "private_data_dir": str(job.directory),
+                    "ident": str(job.number),
+                    "quiet": True,
+                },
             ]
             before = None
             for step in steps:
@@ -252,7 +257,9 @@ def test_answers_are_no_templates(awx: Awx) -> None:
 def test_an_unreachable_host_is_in_the_summary(awx: Awx) -> None:
     job = awx.job("release", {"skr_key_name": "app-key"})
     script = job.directory / "inventory/hosts"
-    broken = json.dumps({"ansible_host": "192.0.2.1", "ansible_ssh_extra_args": "-o ConnectTimeout=1 -o HostName=192.0.2.1"})
+    broken = json.dumps(
+        {"ansible_host": "192.0.2.1", "ansible_ssh_extra_args": "-o ConnectTimeout=1 -o HostName=192.0.2.1"}
+    )
     data = json.loads(subprocess.run([str(script)], capture_output=True, text=True, check=True).stdout)
     data["_meta"]["hostvars"]["cvm-02"] |= json.loads(broken)
     script.write_text(f"#! /usr/bin/env python3\nprint({json.dumps(data)!r})\n")
