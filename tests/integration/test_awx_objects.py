@@ -90,7 +90,10 @@ def test_job_templates(applied: Applied) -> None:
     assert {f"SKR {word}" for word in wanted} <= set(templates)
     sliced = {name for name, row in templates.items() if row["job_slice_count"] > 1}
     assert sliced == {"SKR release", "SKR rollout", "SKR doctor", "SKR rotate, slices"}
-    for name in sliced & {"SKR rollout", "SKR rotate, slices"}:  # those who share the vault's limits know how many they are
+    for name in sliced & {
+        "SKR rollout",
+        "SKR rotate, slices",
+    }:  # those who share the vault's limits know how many they are
         assert json.loads(templates[name]["extra_vars"])["skr_slices"] == templates[name]["job_slice_count"] == 3
     numbers = {row["id"]: row["name"] for row in place.all("credentials")}
 
@@ -160,7 +163,15 @@ def test_surveys(applied: Applied) -> None:
     ],
 )
 def test_the_rules_find_bad_surveys(change: dict[str, Any], problem: str) -> None:
-    good = {"type": "integer", "question_name": "?", "variable": "v", "required": True, "min": 1, "max": 5, "default": 2}
+    good = {
+        "type": "integer",
+        "question_name": "?",
+        "variable": "v",
+        "required": True,
+        "min": 1,
+        "max": 5,
+        "default": 2,
+    }
     survey = {"name": "", "description": "", "spec": [good]}
     assert survey_problems(survey) == []
     (found, *_more) = survey_problems({**survey, "spec": [{**good, **change}]})
@@ -183,7 +194,9 @@ def test_credential_types(applied: Applied) -> None:
     network = types["SKR network"]["injectors"]
     assert inject(network, {"https_proxy": "http://p"})["env"] == {"HTTPS_PROXY": "http://p", "NO_PROXY": "", "REQUESTS_CA_BUNDLE": ""}  # fmt: skip
     assert inject(network, {"ca_bundle": "x"})["env"]["REQUESTS_CA_BUNDLE"] == "/runner/env/tmpfile"
-    guest = inject(types["SKR guest certificate"]["injectors"], {"tenant": "t", "application": "a", "path": "/etc/x.pem"})
+    guest = inject(
+        types["SKR guest certificate"]["injectors"], {"tenant": "t", "application": "a", "path": "/etc/x.pem"}
+    )
     assert guest["extra_vars"]["skr_identity_certificate_file"] == "/etc/x.pem"
     released = (ROOT / "playbooks/release.yml").read_text()
     assert all(name in released for name in guest["extra_vars"])
@@ -193,7 +206,9 @@ def test_credential_types(applied: Applied) -> None:
 
 def test_the_rules_find_bad_credential_types() -> None:
     inputs = {"fields": [{"id": "a", "label": "A", "type": "string"}]}
-    assert "ANSIBLE_X is not allowed in the environment" in credential_type_problems(inputs, {"env": {"ANSIBLE_X": "1"}})
+    assert "ANSIBLE_X is not allowed in the environment" in credential_type_problems(
+        inputs, {"env": {"ANSIBLE_X": "1"}}
+    )
     assert "undefined" in credential_type_problems(inputs, {"env": {"X": "{{ b }}"}})[0]
     assert "no attribute" in credential_type_problems(inputs, {"env": {"X": "{{ tower.filename }}"}})[0]
     assert credential_type_problems({**inputs, "required": ["b"]}, {}) == ["b is required and no field"]
@@ -287,7 +302,14 @@ def test_keys_to_choose_from(tmp_path: Path) -> None:
     play = {"hosts": "localhost", "gather_facts": False, "vars_files": [str(ROOT / "playbooks/vars/awx/questions.yml")],
             "tasks": [{"ansible.builtin.debug": {"var": "awx_objects_questions.skr_key_name"}}]}  # fmt: skip
     (tmp_path / "play.yml").write_text(json.dumps([play]))
-    command = ["ansible-playbook", "-i", "localhost,", "-e", '{"skr_awx_key_names": ["app-key", "disk-key"]}', "play.yml"]
+    command = [
+        "ansible-playbook",
+        "-i",
+        "localhost,",
+        "-e",
+        '{"skr_awx_key_names": ["app-key", "disk-key"]}',
+        "play.yml",
+    ]
     environment = labkit.environment() | {"ANSIBLE_CALLBACK_RESULT_FORMAT": "json"}
     done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=tmp_path, check=False)
     told, _end = json.JSONDecoder().raw_decode(done.stdout.split("=> ")[1])

@@ -34,6 +34,8 @@ CREDENTIAL = {
     "skr_subscription_id": "AZURE_SUBSCRIPTION_ID", "skr_tenant": "AZURE_TENANT", "skr_client_id": "AZURE_CLIENT_ID",
     "skr_secret": "AZURE_SECRET",
 }  # fmt: skip
+# All digits would be read as a number: AWX writes !unsafe before it, which leaves the type open.
+UNKNOWN = "0123456789abcdef" * 2
 RUN = "import json, sys, ansible_runner; sys.exit(ansible_runner.run(**json.loads(sys.argv[1])).rc)"
 
 
@@ -123,9 +125,9 @@ class Awx:
     def run(self, job: Job) -> int:
         return self.start(job).wait(300)
 
-    def remote(self, *jobs: Job) -> list[int]:
+    def remote(self, *jobs: Job) -> None:
         """Run jobs at the same time, each elsewhere: transmit | worker | process, with a directory for the worker alone."""
-        last, all_of_them = [], []
+        started = []
         for job in jobs:
             worker = self.folder / f"worker-{job.number}"
             worker.mkdir()
@@ -133,21 +135,24 @@ class Awx:
             steps: list[dict[str, Any]] = [
                 transmit,
                 {"streamer": "worker", "private_data_dir": str(worker)},
-                {"streamer": "process", "private_data_dir": str(job.directory), "ident": str(job.number), "quiet": True},
+                {
+                    "streamer": "process",
+                    "private_data_dir": str(job.directory),
+                    "ident": str(job.number),
+                    "quiet": True,
+                },
             ]
             before = None
             for step in steps:
                 end = None if step is steps[-1] else subprocess.PIPE
-                command = [sys.executable, "-c", RUN.replace(".rc", ".rc or 0"), json.dumps(step)]
+                command = [sys.executable, "-c", RUN.replace(".rc", ".rc or 0"), json.dumps(step)]  # None until the end
                 after = subprocess.Popen(command, stdin=before, stdout=end, env=self.environment(), cwd=self.folder)
                 if before:
                     before.close()
                 before = after.stdout
-                all_of_them.append(after)
-            last.append(after)
-        for process in all_of_them:
+                started.append(after)
+        for process in started:
             process.wait(300)
-        return [process.returncode for process in last]
 
     def environment(self) -> dict[str, str]:
         return labkit.environment() | {"HOME": str(self.folder), "TMPDIR": str(self.folder / "tmp")}
@@ -249,10 +254,26 @@ def test_answers_are_no_templates(awx: Awx) -> None:
     assert "uid=0" not in (job.artifacts / "stdout").read_text()
 
 
+def test_a_step_goes_on_with_the_version_of_the_one_before(awx: Awx) -> None:
+    """The artifacts of a step are variables of the next; a template of the job template's own reads them."""
+    text = (labkit.ROOT / "playbooks/vars/awx/job_templates.yml").read_text()
+    template = re.search(r"^awx_objects_version_before: !unsafe (.+)$", text, re.MULTILINE)
+    assert template
+    job = awx.job("release", {"skr_key_name": "app-key", "azure_skr_rotate": {"version": UNKNOWN}})
+    with (job.directory / "env/extravars").open("a") as stream:
+        stream.write(f"skr_key_version: {template.group(1)}\n")
+    assert awx.run(job) == 2
+    refusals = [event["res"] for event in job.events("runner_on_failed") if event["res"].get("reason")]
+    assert refusals and all(result["invocation"]["module_args"]["key_version"] == UNKNOWN for result in refusals)
+    assert job.told["azure_skr_summary"]["released"] == []
+
+
 def test_an_unreachable_host_is_in_the_summary(awx: Awx) -> None:
     job = awx.job("release", {"skr_key_name": "app-key"})
     script = job.directory / "inventory/hosts"
-    broken = json.dumps({"ansible_host": "192.0.2.1", "ansible_ssh_extra_args": "-o ConnectTimeout=1 -o HostName=192.0.2.1"})
+    broken = json.dumps(
+        {"ansible_host": "192.0.2.1", "ansible_ssh_extra_args": "-o ConnectTimeout=1 -o HostName=192.0.2.1"}
+    )
     data = json.loads(subprocess.run([str(script)], capture_output=True, text=True, check=True).stdout)
     data["_meta"]["hostvars"]["cvm-02"] |= json.loads(broken)
     script.write_text(f"#! /usr/bin/env python3\nprint({json.dumps(data)!r})\n")

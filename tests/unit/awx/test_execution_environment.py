@@ -45,7 +45,17 @@ def installed(context: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert "/build/collection" in text
     # In the image the context's _build is /build.
     (folder / "requirements.yml").write_text(text.replace("/build/", f"{context / '_build'}/"))
-    command = ["ansible-galaxy", "collection", "install", "-r", "requirements.yml", "-p", str(folder), "--offline", "--force"]
+    command = [
+        "ansible-galaxy",
+        "collection",
+        "install",
+        "-r",
+        "requirements.yml",
+        "-p",
+        str(folder),
+        "--offline",
+        "--force",
+    ]
     environment = labkit.environment() | {"ANSIBLE_COLLECTIONS_PATH": str(folder), "HOME": str(folder)}
     done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=folder, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -82,7 +92,9 @@ def test_what_the_modules_import_is_required() -> None:
     """Every third-party package that code of the controller's side imports stands in the requirements."""
     imported = set()
     for path in (ROOT / "plugins/module_utils/azure").rglob("*.py"):
-        for match in re.finditer(r"^\s*(?:from|import) (azure(?:\.\w+)+|requests|cryptography)", path.read_text(), re.M):
+        for match in re.finditer(
+            r"^\s*(?:from|import) (azure(?:\.\w+)+|requests|cryptography)", path.read_text(), re.M
+        ):
             imported.add(match.group(1))
     required = (ROOT / "requirements.txt").read_text()
     packages = {"requests", "cryptography", "azure-identity"}
