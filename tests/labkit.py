@@ -140,6 +140,20 @@ class Lab:
         timer.daemon = True
         timer.start()
 
+    def forget_after_a_release(self, since: int, seconds: float) -> None:
+        """Let removed permissions linger until that long after a release that they allowed, however busy the machine is."""
+
+        def watch() -> None:
+            deadline = time.monotonic() + 300
+            while time.monotonic() < deadline:
+                if self.audit(since, operation="key_release", decision="allowed"):
+                    time.sleep(seconds)
+                    break
+                time.sleep(0.2)
+            self.call("delays", values={"lingering": {}})
+
+        threading.Thread(target=watch, daemon=True).start()
+
     # --- modules and playbooks
 
     def azure(self) -> dict[str, Any]:

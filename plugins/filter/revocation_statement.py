@@ -75,7 +75,7 @@ options:
         type: dict
       hosts:
         description:
-          - C(host), C(vm), and the registered results C(reach), C(probe), C(copy), C(units) and C(stopped) of each; C(kept) where nothing was to
+          - C(host), C(vm), and the registered results C(reach), C(probe), C(copy), C(units), C(stopped) and C(reloaded) of each; C(kept) where nothing was to
             be removed.
         type: list
         elements: dict

@@ -224,8 +224,9 @@ def clean_up(host: Facts, planned: bool = False) -> t.Dict[str, t.Any]:
         return {"copy": "not reached", "unit": "not reached", "failed": []}
     if host.get("kept"):
         return {"copy": "left in place as evidence", "unit": "left in place as evidence", "failed": []}
-    copy, units, stopped = (host.get(name) or {} for name in ("copy", "units", "stopped"))
-    failed = [_message(name, one) for name, one in (("copy", copy), ("unit", units), ("unit", stopped)) if _bad(one)]
+    copy, units = host.get("copy") or {}, host.get("units") or {}
+    done = (("copy", copy), ("unit", units), *(("unit", host.get(name) or {}) for name in ("stopped", "reloaded")))
+    failed = [_message(name, one) for name, one in done if _bad(one)]
     return {"copy": _copy(copy, planned), "unit": _unit(units, planned), "failed": failed}
 
 

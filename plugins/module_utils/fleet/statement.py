@@ -29,7 +29,7 @@ def statement(facts: Facts) -> t.Dict[str, t.Any]:
 
     ``facts``: action, key_name, where (address of the vault or HSM), key_version, check_mode, times {started, stopped,
     finished}, wait_chunk, principals, control (result of the action), state (who holds what afterwards), key_after (the
-    key afterwards), hosts: [{host, vm, reach, probe, copy, units, stopped, kept}]. Raises SkrFailure ``invalid_input``.
+    key afterwards), hosts: [{host, vm, reach, probe, copy, units, stopped, reloaded, kept}]. Raises SkrFailure ``invalid_input``.
     """
     verdicts = revocation.judge(facts)
     document = {

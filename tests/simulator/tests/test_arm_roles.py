@@ -230,6 +230,17 @@ def test_effect_is_delayed_and_can_be_late_for_one(arm: Caller, scope: str, vm: 
     assert effect == [[False, False], [False, True], [True, True]]
 
 
+def test_removal_is_honoured_late_on_the_data_plane_alone(arm: Caller, scope: str, vm: Principal) -> None:
+    world = arm.world
+    world.delays.lingering = {vm.object_id: 90}
+    arm("PUT", role_path(scope, NAME), body(vm), ROLE)
+    assert arm("DELETE", role_path(scope, NAME), version=ROLE).status == 200
+    assert arm("GET", role_path(scope, NAME), version=ROLE).status == 404  # gone at once
+    assert allowed(world, vm, scope, RELEASE_ACTION, True)
+    world.clock.advance(91)
+    assert not allowed(world, vm, scope, RELEASE_ACTION, True)
+
+
 def test_data_access_administrator_may_not_grant_release(arm: Caller, app: App, scope: str, vm: Principal) -> None:
     caller = Caller(app, seed.application(arm.world, "kvdaa", "x", ["Key Vault Data Access Administrator"]))
     crypto_user = "12338af0-0e69-4776-bea7-57ae8d297424"

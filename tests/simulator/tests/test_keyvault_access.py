@@ -215,6 +215,19 @@ def test_a_permission_of_an_access_policy_is_missing_until_it_takes_effect(lab: 
     assert lab.release(by=late).status == 200
 
 
+def test_a_removed_permission_is_honoured_for_a_while(lab: VaultLab) -> None:
+    lab.key()
+    lab.vault.rbac = False
+    caller = lab.application("caller")
+    assert lab.release(by=caller).inner == "AccessDenied"
+    lab.vault.removed_permissions[(caller.object_id, "release")] = lab.world.clock.now()
+    assert lab.release(by=caller).inner == "AccessDenied"
+    lab.world.delays.lingering = {caller.object_id: 90}
+    assert lab.release(by=caller).status == 200
+    lab.world.clock.advance(91)
+    assert lab.release(by=caller).inner == "AccessDenied"
+
+
 def test_a_role_assignment_is_missing_until_it_takes_effect(lab: VaultLab) -> None:
     lab.key()
     late = lab.application("late")

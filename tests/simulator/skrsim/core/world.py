@@ -152,7 +152,7 @@ class Vault:
     public_network_access: str = "Enabled"
     network_acls: dict[str, t.Any] | None = None
     access_policies: list[AccessPolicy] = dataclasses.field(default_factory=list)
-    removed_permissions: dict[tuple[str, str], float] = dataclasses.field(default_factory=dict)  # honoured until then
+    removed_permissions: dict[tuple[str, str], float] = dataclasses.field(default_factory=dict)  # and when
     tags: dict[str, str] = dataclasses.field(default_factory=dict)
     provisioning_state: str = "Succeeded"
     created_at: float = 0.0
@@ -253,7 +253,7 @@ class RoleAssignment:
     created_at: float
     effective_at: float  # from when data planes honour it
     description: str | None = None
-    honoured_until: float | None = None  # of one that was removed: until when data planes honour it
+    removed_at: float | None = None  # data planes may honour it for a while after
 
     @property
     def id(self) -> str:
@@ -331,7 +331,7 @@ class World:
     deleted_hsms: dict[str, ManagedHsm] = dataclasses.field(default_factory=dict)
     attestation_providers: dict[str, AttestationProvider] = dataclasses.field(default_factory=dict)  # lower ARM id
     role_assignments: dict[str, RoleAssignment] = dataclasses.field(default_factory=dict)  # lower id
-    removed_assignments: list[RoleAssignment] = dataclasses.field(default_factory=list)  # data planes honour them still
+    removed_assignments: list[RoleAssignment] = dataclasses.field(default_factory=list)
     keys: dict[tuple[str, str], Key] = dataclasses.field(default_factory=dict)  # (slot of the vault, key) lower
     deleted_keys: dict[tuple[str, str], Key] = dataclasses.field(default_factory=dict)
     # What another service registers for its peers: "entra" (token issuer), "fetch" (simulated network),
@@ -375,9 +375,10 @@ class World:
         """Seconds until a grant for this principal is honoured (``late`` names object ids or VM names)."""
         return self._delay(self.delays.late, principal_id, default)
 
-    def removal_delay(self, principal_id: str) -> float:
-        """Seconds for which a permission that was taken from this principal is honoured still."""
-        return self._delay(self.delays.lingering, principal_id, 0.0)
+    def lingers(self, principal_id: str, removed_at: float | None) -> bool:
+        """Whether a permission that was taken from this principal then is honoured still."""
+        delay = self._delay(self.delays.lingering, principal_id, 0.0)
+        return removed_at is not None and self.clock.now() < removed_at + delay
 
     def _delay(self, named: dict[str, float], principal_id: str, default: float) -> float:
         if principal_id in named:

@@ -45,11 +45,10 @@ def _merged(
 def _lingering(world: World, vault: Vault, before: dict[Key, AccessPolicy], after: dict[Key, AccessPolicy]) -> None:
     """What an entry loses, the data plane may honour for a while."""
     for key, old in before.items():
-        delay = world.removal_delay(old.object_id)
         kept = after[key].permissions.get("keys", []) if key in after else []
         for name in old.permissions.get("keys", []):
-            if delay and name not in kept and not old.application_id:
-                vault.removed_permissions[(old.object_id.lower(), name)] = world.clock.now() + delay
+            if name not in kept and not old.application_id:
+                vault.removed_permissions[(old.object_id.lower(), name)] = world.clock.now()
 
 
 def _key(policy: AccessPolicy) -> Key:

@@ -90,7 +90,7 @@ class RoleAssignments:
         if found is None:
             return Response(204)
         del call.world.role_assignments[key]
-        found.honoured_until = call.now + call.world.removal_delay(found.principal_id)
+        found.removed_at = call.now
         call.world.removed_assignments.append(found)
         return Response.of(document(found), write=True)
 

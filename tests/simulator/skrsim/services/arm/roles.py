@@ -231,7 +231,7 @@ def allows(
     ``granted_role``: for writing or deleting role assignments, the id of the role in them.
     """
     # Resource Manager forgets at once what was removed, a data plane after a while.
-    removed = [one for one in world.removed_assignments if data and now < (one.honoured_until or 0.0)]
+    removed = [one for one in world.removed_assignments if data and world.lingers(one.principal_id, one.removed_at)]
     for assignment in [*world.role_assignments.values(), *removed]:
         if assignment.principal_id != principal_id or ((data or delayed) and now < assignment.effective_at):
             continue

@@ -130,7 +130,8 @@ def authorize(
         for name in (permission, "all"):
             if name in entry.permissions.get("keys", []) and now >= entry.effective.get(f"keys/{name}", 0.0):
                 return f"access policy of {entry.object_id}"
-    if any(now < vault.removed_permissions.get((principal.object_id, name), 0.0) for name in (permission, "all")):
+    removed = [vault.removed_permissions.get((principal.object_id, name)) for name in (permission, "all")]
+    if any(world.lingers(principal.object_id, moment) for moment in removed):
         return f"access policy of {principal.object_id}, which was removed"
     raise refuse(
         403,
