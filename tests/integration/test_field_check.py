@@ -14,6 +14,9 @@ from labkit import Lab, lab
 
 from skrsim.lab.plan import LOCATION, RESOURCE_GROUP
 
+# A trial has fourteen steps, most of them a module on the controller and one on the VM.
+pytestmark = pytest.mark.timeout(600)
+
 SNP, TDX, PLAIN = "cvm-01", "cvm-02", "cvm-03"
 KEY = "azure-skr-field-check"
 # What a run that only reads cannot tell, and what this collection never asks, on purpose.
@@ -83,19 +86,21 @@ def test_reading_alone_changes_nothing_and_agrees(field: Lab, tmp_path: Path) ->
     assert "vm-1" in text and "eyJ" not in text
 
 
-@pytest.mark.parametrize("rbac", [True, False])
-def test_a_trial_agrees_and_leaves_nothing(field: Lab, tmp_path: Path, rbac: bool) -> None:
-    name = vault(field, enable_rbac_authorization=rbac)
-    before = access(field, name)
-    for _run in range(2):
-        report = check(field, tmp_path, skr_vault_name=name, skr_field_check_writes=True)
-        assert {row["fact"] for row in trouble(report)} == NEVER | UNTOLD, trouble(report)
-        assert report["writes"] is True
-        gone(field, name)
-        assert access(field, name) == before
-    text = (tmp_path / "field-check.json").read_text() + report["text"]
+def leaves_nothing_secret(field: Lab, folder: Path, name: str) -> None:
+    text = (folder / "field-check.json").read_text() + (folder / "field-check.md").read_text()
     assert not [word for word in (*secrets_of(field), name) if word.lower() in text.lower()]
-    assert "PRIVATE KEY" not in report["output"] + text
+
+
+def test_a_trial_agrees_and_leaves_nothing(field: Lab, tmp_path: Path) -> None:
+    name = vault(field, enable_rbac_authorization=True)
+    before = access(field, name)
+    report = check(field, tmp_path, skr_vault_name=name, skr_field_check_writes=True)
+    assert {row["fact"] for row in trouble(report)} == NEVER | UNTOLD, trouble(report)
+    assert report["writes"] is True
+    gone(field, name)
+    assert access(field, name) == before
+    leaves_nothing_secret(field, tmp_path, name)
+    assert "PRIVATE KEY" not in report["output"]
 
 
 def access(field: Lab, name: str) -> Any:
@@ -118,12 +123,16 @@ def gone(field: Lab, name: str, deleted: bool = False) -> None:
 
 
 def test_a_vault_with_purge_protection_keeps_the_deleted_key_and_a_second_run_works(field: Lab, tmp_path: Path) -> None:
-    name = vault(field, purge_protection=True)
+    """This one decides by access policies, where a grant is for the whole vault."""
+    name = vault(field, purge_protection=True, enable_rbac_authorization=False)
+    before = access(field, name)
     for _run in range(2):
         report = check(field, tmp_path, skr_vault_name=name, skr_field_check_writes=True)
         assert {row["fact"] for row in trouble(report)} == NEVER | UNTOLD, trouble(report)
         assert next(row for row in report["facts"] if row["fact"] == "purge")["found"] == ["purge_refused"]
         gone(field, name, deleted=True)
+        assert access(field, name) == before
+    leaves_nothing_secret(field, tmp_path, name)
 
 
 def test_what_the_platform_does_otherwise_is_told_with_its_hosts(field: Lab, tmp_path: Path) -> None:
@@ -139,22 +148,19 @@ def test_what_the_platform_does_otherwise_is_told_with_its_hosts(field: Lab, tmp
     assert set(rows) <= {"vm_id_case", "tdx_quote_version", "hardware_chain"}, rows
 
 
-def test_another_answer_of_the_vault_is_told(field: Lab, tmp_path: Path) -> None:
+def test_other_answers_of_the_vault_are_told_and_nothing_is_left_behind(field: Lab, tmp_path: Path) -> None:
+    """It refuses in other words at first, and breaks down in the middle of the trial."""
     name = vault(field)
-    with field.fault("unverifiable", service="keyvault", operation="key_release", first=4, times=2):
+    with (
+        field.fault("unverifiable", service="keyvault", operation="key_release", first=2, times=2),
+        field.fault("status", service="keyvault", operation="key_release", status=500, first=6),
+    ):
         report = check(field, tmp_path, skr_vault_name=name, skr_field_check_writes=True)
-    differing = {row["fact"]: row["found"] for row in report["facts"] if row["state"] == "differs"}
-    assert differing and all(found == ["attestation_not_verified"] for found in differing.values()), differing
+    found = {row["fact"]: row["found"] for row in report["facts"] if row["state"] == "differs"}
+    assert found["wrap_sha1"] == ["attestation_not_verified"], found
+    assert any("service_error" in text for texts in found.values() for text in texts), found
     gone(field, name)
-
-
-def test_a_step_that_fails_leaves_nothing_behind(field: Lab, tmp_path: Path) -> None:
-    """The vault breaks down in the middle of the trial; the report says so, and all is taken away."""
-    name = vault(field)
-    with field.fault("status", service="keyvault", operation="key_release", status=500, first=3):
-        report = check(field, tmp_path, skr_vault_name=name, skr_field_check_writes=True)
-    assert states(report)["wrap_sha1"] == "differs", trouble(report)
-    gone(field, name)
+    leaves_nothing_secret(field, tmp_path, name)
 
 
 def test_a_key_of_that_name_that_is_somebody_elses_is_left_alone(field: Lab, tmp_path: Path) -> None:
