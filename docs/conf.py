@@ -17,7 +17,7 @@ title = html_title = "Secure Key Release for Azure confidential VMs"
 html_short_title = "confidential.azure_skr"
 extensions = ["myst_parser", "sphinx_antsibull_ext"]
 html_theme = "sphinx_ansible_theme"
-html_theme_options = {"vcs_pageview_mode": ""}
+html_theme_options = {"documentation_home_url": "https://github.com/confidential-azure/azure_skr", "topbar_links": {}}
 html_show_sphinx = False
 html_copy_source = False
 html_use_index = False
@@ -64,6 +64,23 @@ class LinkNames(SphinxTransform):
                     literal.replace_self(link)
 
 
+# Pages of Ansible's own documentation that generated pages refer to by label.
+CORE = {
+    "common_return_values": "reference_appendices/common_return_values.html",
+    "ansible_configuration_settings": "reference_appendices/config.html",
+}
+
+
+def of_core(_app: Sphinx, _env: Any, node: nodes.Element, content: nodes.Element) -> nodes.reference | None:
+    page = CORE.get(str(node.get("reftarget")))
+    if page is None:
+        return None
+    link = nodes.reference("", "", internal=False, refuri=f"https://docs.ansible.com/ansible/latest/{page}")
+    link.append(content)
+    return link
+
+
 def setup(app: Sphinx) -> dict[str, bool]:
     app.add_transform(LinkNames)
+    app.connect("missing-reference", of_core)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

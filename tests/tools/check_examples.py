@@ -104,7 +104,17 @@ class Known:
         from ansible_collections.confidential.azure_skr.plugins.module_utils.guest import cli, commands
 
         self.agent = _options_by_command(cli.parser(commands.every()))
-        self.pages = {path.name for path in ROOT.glob("docs/*.md")}
+        folders = ("plugins", "roles", "playbooks", "tests/simulator/skrsim", "tests/tools")
+        files = [
+            path
+            for folder in folders
+            for path in ROOT.glob(f"{folder}/**/*")
+            if path.suffix in (".py", ".yml", ".sh", ".j2")
+        ]
+        files.append(ROOT / "tests/labkit.py")
+        self.words = set(re.findall(r"\w+", "\n".join(path.read_text() for path in files))) | {
+            path.stem for path in files
+        }
 
 
 def _options_by_command(parser: argparse.ArgumentParser) -> dict[str, set[str]]:
@@ -147,6 +157,9 @@ class Check:
         self.line = 0
         for name in re.findall(r"`([^`\n]+)`", re.sub(r"```.*?```", "", text, flags=re.S)):
             self.words(name)
+            for word in re.findall(r"^[a-z]+(?:_[a-z0-9]+)+$", name):
+                if word not in AGREED["playbook"] + AGREED["variable"]:
+                    self.exists("word in the code:", word, self.known.words)
 
     def words(self, text: str) -> None:
         """Names anywhere in a text."""
@@ -276,13 +289,22 @@ class Check:
                     self.say(f"{name}: {option} is missing")
 
 
+def complete(known: Known) -> list[str]:
+    """What the README does not name, although there is such a playbook, module, role, filter or test."""
+    named = set(re.findall(r"\w+", " ".join(re.findall(r"`([^`\n]+)`", (ROOT / "README.md").read_text()))))
+    found = {("playbook", name) for name in known.playbooks} | {("role", name) for name in known.roles}
+    for kind in ("module", "filter", "test", "inventory"):
+        found |= {(kind, name.rpartition(".")[2]) for name in known.plugins[kind] if name.startswith(f"{COLLECTION}.")}
+    return [f"README.md: does not name the {kind} {name}" for kind, name in sorted(found) if name not in named]
+
+
 def main() -> int:
     known = Known()
     pages = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(ROOT.glob("docs/**/*.md"))]
     checks = [Check(known, path) for path in pages]
     for check in checks:
         check.page()
-    problems = [problem for check in checks for problem in check.problems]
+    problems = [problem for check in checks for problem in check.problems] + complete(known)
     print("\n".join(problems) or "every name in every example exists")
     waiting = sorted({f"{kind} {name}" for check in checks for kind, name in check.used})
     if waiting:

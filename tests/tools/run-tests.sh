@@ -52,6 +52,8 @@ step "licences (reuse)" reuse lint -q
 step "changelog fragments" antsibull-changelog lint
 step "sanity (ansible-test)" tests/tools/sanity.sh
 step "collection documentation" tests/tools/docs-lint.sh
+step "examples in the documentation" python tests/tools/check_examples.py
+step "documentation site, links and anchors" tests/tools/docs_site.sh
 step "ansible-lint, profile production" tests/tools/ansible-lint.sh
 # A file is the unit that is handed out: its tests share a lab, and each worker has labs of its own.
 parallel=(-n 2 --dist loadfile)
