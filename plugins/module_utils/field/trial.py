@@ -137,6 +137,8 @@ def purge(trial: Observation) -> Seen:
     result = _step(trial, "purged")
     if not failed(result):
         return Seen("purged", True)
+    if result.get("reason") == "permission_missing":
+        raise Unseen("the controller may not purge; the deleted key stays until its retention ends")
     return Seen(str(result.get("reason") or result.get("msg")), result.get("reason") == "purge_refused")
 
 
