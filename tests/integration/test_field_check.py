@@ -44,9 +44,9 @@ def vault(field: Lab, **options: Any) -> str:
     return name
 
 
-def check(field: Lab, folder: Path, **variables: Any) -> dict[str, Any]:
+def check(field: Lab, folder: Path, *words: str, **variables: Any) -> dict[str, Any]:
     """Run the playbook and read its report."""
-    done = field.playbook("field_check", variables={"skr_field_check_dest": str(folder), **variables})
+    done = field.playbook("field_check", *words, variables={"skr_field_check_dest": str(folder), **variables})
     assert done.returncode == 0, done.stdout + done.stderr
     report: dict[str, Any] = json.loads((folder / "field-check.json").read_text())
     return report | {"text": (folder / "field-check.md").read_text(), "output": done.stdout}
@@ -176,8 +176,16 @@ def test_a_key_of_that_name_that_is_somebody_elses_is_left_alone(field: Lab, tmp
     assert states(report)["release"] == "not_checked"
 
 
-def test_a_vm_that_is_not_reached_is_no_failure_of_the_check(field: Lab, tmp_path: Path) -> None:
-    with field.fault("status", service="maa", status=503):
-        report = check(field, tmp_path)
-    assert states(report)["token_type"] == "not_checked"
-    assert "attestation failed" in next(row for row in report["facts"] if row["fact"] == "token_type")["why"]
+def test_a_vm_that_is_not_reached_and_one_that_is_refused_are_no_failure_of_the_check(
+    field: Lab, tmp_path: Path
+) -> None:
+    """The first host of the play is the one that is away."""
+    away = tmp_path / "away.yml"
+    away.write_text(json.dumps({"all": {"hosts": {SNP: {"ansible_connection": "ssh", "ansible_port": 1}}}}))
+    with field.fault("status", service="maa", status=503, vm=TDX):
+        report = check(field, tmp_path, "-i", str(away))
+    rows = {row["fact"]: row for row in report["facts"]}
+    assert rows["token_type"]["state"] == "agrees" and rows["token_type"]["observations"] == 1  # the Trusted Launch VM
+    assert rows["compliance_status"]["state"] == "not_checked"
+    assert "the VM was not reached" in rows["compliance_status"]["why"]
+    assert "attestation failed: " in rows["compliance_status"]["why"]

@@ -42,7 +42,7 @@ def report(observations: Observation, identifiers: bool = False) -> t.Dict[str, 
         "schema": SCHEMA,
         "version": str(observations.get("version") or "unknown"),
         "identifiers": identifiers,
-        "hosts": [scrub(str(one.get("name"))) for one in hosts],
+        "hosts": [scrub.host(str(one.get("name"))) for one in hosts],
         "writes": bool(observations.get("trial")),
         "counts": counts,
         "facts": rows,
@@ -61,7 +61,12 @@ class _Scrub:
         for name in names if isinstance(names, list) else []:
             if name:
                 words.setdefault(str(name), "<name>")
-        self._words = sorted(words.items(), key=lambda pair: -len(pair[0]))
+        self._labels = words
+        # Shorter words would be found within the report's own sentences, and tell nobody anything.
+        self._words = sorted((pair for pair in words.items() if len(pair[0]) > 2), key=lambda pair: -len(pair[0]))
+
+    def host(self, name: str) -> str:
+        return name if self._keep else self._labels.get(name, "<name>")
 
     def __call__(self, text: str) -> str:
         if self._keep:
@@ -98,7 +103,7 @@ def _row(fact: Fact, observations: Observation, hosts: t.Sequence[Observation], 
         "assumed": fact.assumes,
         "state": state,
         "found": texts,
-        "differing_hosts": [scrub(name) for name, one in seen if name and not one.agrees],
+        "differing_hosts": [scrub.host(name) for name, one in seen if name and not one.agrees],
         "observations": len(seen),
         "why": "" if seen else scrub("; ".join(sorted(set(unseen)))),
     }
