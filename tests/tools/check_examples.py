@@ -8,8 +8,11 @@ targets that are named exist. Names that the documentation may use before they a
 from __future__ import annotations
 
 import argparse
+import contextlib
+import io
 import json
 import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -103,6 +106,9 @@ class Known:
         sys.path.insert(0, str(ROOT / "tests" / "simulator"))
         from ansible_collections.confidential.azure_skr.plugins.module_utils.guest import cli, commands
 
+        from skrsim.lab import cli as lab
+
+        self.lab = lab.parser()
         self.agent = _options_by_command(cli.parser(commands.every()))
         folders = ("plugins", "roles", "playbooks", "tests/simulator/skrsim", "tests/tools")
         files = [
@@ -176,6 +182,16 @@ class Check:
             self.exists("module", f"{COLLECTION}.{name}", self.known.plugins["module"])
         for name in re.findall(r"(?:^|[`;&]\s*)make ([a-z]+)", text, re.M):
             self.exists("make target", name, self.known.targets)
+        for rest in re.findall(r"^skrsim (\S[^|#\n]*)", text, re.M):
+            if rest.split()[0] == "fault" and len(rest.split()) == 1:
+                continue  # the command's name alone
+            told = io.StringIO()
+            try:
+                with contextlib.redirect_stderr(told), contextlib.redirect_stdout(told):
+                    self.known.lab.parse_args(shlex.split(rest))
+            except SystemExit as end:
+                if end.code:
+                    self.say(f"skrsim {rest.strip()}: {told.getvalue().strip().splitlines()[-1]}")
         for command, rest in re.findall(r"(?:^|\s|/)azure-skr ([a-z-]+)((?: [^\n]*(?:\\\n[^\n]*)*)?)", text):
             if self.exists("command", command, self.known.agent):
                 for option in re.findall(r"(?<=\s)(--[a-z-]+)", rest.split(" #")[0]):

@@ -30,6 +30,7 @@ WORDS = {
     "ansible-playbook confidential.azure_skr.sit": "no playbook sit",
     "azure-skr doctr": "no command doctr",
     "azure-skr doctor --vault x": "--vault",
+    "skrsim fault status --service maa status=503": "unrecognized arguments",
     "make tset": "no make target tset",
     "x | confidential.azure_skr.release_polic": "no filter",
     "ansible-doc -t inventory confidential.azure_skr.cwm": "no inventory",
