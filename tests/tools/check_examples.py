@@ -105,7 +105,6 @@ class Known:
         sys.path.insert(0, str(ROOT / ".collections"))
         sys.path.insert(0, str(ROOT / "tests" / "simulator"))
         from ansible_collections.confidential.azure_skr.plugins.module_utils.guest import cli, commands
-
         from skrsim.lab import cli as lab
 
         self.lab = lab.parser()

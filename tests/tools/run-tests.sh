@@ -47,7 +47,7 @@ step "types (mypy): collection" mypy -p $plugins.module_utils -p $plugins.module
 step "types (mypy): simulator" mypy -p skrsim
 step "directions of dependency and language" python tests/tools/check_house.py
 step "generated documents are current" python tests/tools/generate_docs.py --check
-step "yamllint" yamllint -s -f parsable galaxy.yml meta roles playbooks changelogs tests
+step "yamllint" yamllint -s -f parsable galaxy.yml meta roles playbooks changelogs tests docs/docsite
 step "licences (reuse)" reuse lint -q
 step "changelog fragments" antsibull-changelog lint
 step "sanity (ansible-test)" tests/tools/sanity.sh
