@@ -11,7 +11,7 @@ export SKRSIM_DIR := $(CURDIR)/.lab
 help:
 	@printf '%s\n' 'make demo   the whole job in the lab: five VMs, three hold the key, one is refused, one waits for its grant' \
 	  'make lab    the same lab, left up to look around' 'make test   every check and test' \
-	  'make bench  counted costs' 'make fuzz   parsers against arbitrary input' 'make agent  pack the guest agent azure-skr into .build' 'make docs   regenerate role READMEs and the reason codes' 'make clean  remove every trace'
+	  'make bench  counted costs' 'make fuzz   parsers against arbitrary input' 'make agent  pack the guest agent azure-skr into .build' 'make docs   the documentation site, in .build/docs/html' 'make clean  remove every trace'
 
 demo:
 	@tests/tools/environment.sh lab
@@ -39,8 +39,10 @@ agent:
 	@echo .build/azure-skr
 
 docs:
-	@tests/tools/environment.sh test
+	@tests/tools/environment.sh docs
 	@python tests/tools/generate_docs.py
+	@tests/tools/docs_site.sh
+	@echo .build/docs/html/index.html
 
 clean:
 	@if [ -x .venv/bin/skrsim ]; then .venv/bin/skrsim down; fi

@@ -32,6 +32,9 @@ def forbidden(path: Path, name: str, top: bool) -> str | None:
     first = name.split(".")[0]
     if place.startswith("plugins/module_utils/policy/") and first not in (*sys.stdlib_module_names, ""):
         return "policy code is standard library only"
+    if place.startswith("plugins/module_utils/field/"):
+        if first not in (*sys.stdlib_module_names, "") or name.startswith(("..azure", "..guest")):
+            return "the field check's judgement is standard library and policy only"
     if place.startswith("plugins/module_utils/guest/"):
         if first not in (*sys.stdlib_module_names, "", "cryptography", "requests"):
             return "guest code may use the standard library, cryptography and requests"

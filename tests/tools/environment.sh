@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Sets up what the demo, the lab and the tests need: virtual environment, Python packages, and (as root on Debian or
-# Ubuntu) swtpm and openssh-server. Usage: environment.sh lab|test|fuzz
+# Ubuntu) swtpm and openssh-server. Usage: environment.sh lab|test|fuzz|docs
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 purpose=${1:-lab}
@@ -19,7 +19,10 @@ done
 
 wanted=(swtpm ip openssl)
 packages=(swtpm iproute2 openssl)
-if [ "$(id -u)" = 0 ]; then
+if [ "$purpose" = docs ]; then # no lab is brought up for it
+  wanted=()
+  packages=()
+elif [ "$(id -u)" = 0 ]; then
   wanted+=(sshd ssh unshare)
   packages+=(openssh-server openssh-client util-linux)
 fi
@@ -33,7 +36,7 @@ if [ ! -x .venv/bin/python ] && ! "$python" -c 'import ensurepip, venv' 2>/dev/n
   missing+=(python3-venv)
 fi
 # The lab's guests prefer the distribution's own Python and its packaged libraries, as users' VMs have them.
-if [ "$(id -u)" = 0 ] && ! /usr/bin/python3 -c 'import cryptography, requests' 2>/dev/null; then
+if [ "$purpose" != docs ] && [ "$(id -u)" = 0 ] && ! /usr/bin/python3 -c 'import cryptography, requests' 2>/dev/null; then
   missing+=(python3 python3-cryptography python3-requests)
 fi
 if [ "${#missing[@]}" -gt 0 ]; then

@@ -47,11 +47,13 @@ step "types (mypy): collection" mypy -p $plugins.module_utils -p $plugins.module
 step "types (mypy): simulator" mypy -p skrsim
 step "directions of dependency and language" python tests/tools/check_house.py
 step "generated documents are current" python tests/tools/generate_docs.py --check
-step "yamllint" yamllint -s -f parsable galaxy.yml meta roles playbooks changelogs tests
+step "yamllint" yamllint -s -f parsable galaxy.yml meta roles playbooks changelogs tests docs/docsite
 step "licences (reuse)" reuse lint -q
 step "changelog fragments" antsibull-changelog lint
 step "sanity (ansible-test)" tests/tools/sanity.sh
 step "collection documentation" tests/tools/docs-lint.sh
+step "examples in the documentation" python tests/tools/check_examples.py
+step "documentation site, links and anchors" tests/tools/docs_site.sh
 step "ansible-lint, profile production" tests/tools/ansible-lint.sh
 # A file is the unit that is handed out: its tests share a lab, and each worker has labs of its own.
 parallel=(-n 2 --dist loadfile)
