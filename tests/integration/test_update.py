@@ -19,9 +19,10 @@ from labkit import Lab
 
 from ansible_collections.confidential.azure_skr.plugins.module_utils.policy import build
 from skrsim.lab.plan import AUTHORITY
+from skrsim.tee.platform import NEXT_ID_KEY_DIGEST
 
 DIGEST = "x-ms-isolation-tee.x-ms-sevsnpvm-idkeydigest"
-NEW = "5e" * 48
+NEW = NEXT_ID_KEY_DIGEST.hex()
 
 
 class Updating(Fleet):
