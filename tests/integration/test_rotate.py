@@ -133,6 +133,19 @@ def test_a_boot_configuration_that_pins_the_old_version_holds_it(fleet: Rotating
     assert last.returncode == 0 and fleet.enabled == [False, True], last.stdout
 
 
+def test_a_first_node_makes_the_version_for_the_next(fleet: Rotating) -> None:
+    """The later node gets the first one's artifact as a variable, and makes no version however old that one is."""
+    mark = fleet.lab.mark
+    first = fleet.rotate(skr_rotate_phase="version")
+    assert first.returncode == 0 and fleet.enabled == [True, True], first.stdout
+    assert fleet.operations(mark) == ["key_rotate"] and fleet.lab.audit(mark, operation="key_release") == []
+    artifact = {"version": fleet.newest, "previous": fleet.versions[:1], "disabled": [], "moved": [], "missed": []}
+    last = fleet.rotate(azure_skr_rotate=artifact, skr_rotate_if_older_than=0)
+    assert last.returncode == 0 and fleet.enabled == [False, True], last.stdout
+    bad = fleet.rotate(skr_rotate_phase="half")
+    assert bad.returncode == 2 and "skr_rotate_phase is half, wanted version or all" in bad.stdout
+
+
 def test_a_disabled_version_is_no_goal(fleet: Rotating) -> None:
     assert fleet.rotate().returncode == 0
     old = fleet.versions[0]
