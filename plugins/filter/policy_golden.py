@@ -16,7 +16,7 @@ description:
   - Every branch for the golden VM's authority and kind of TEE has the values of its pinned claims exchanged for those of the golden VM.
     Other branches and the ids of VMs stay.
   - Fails where the golden VM differs in what is never exchanged (kind of TEE, compliance, debugging, security versions), and for secure
-    boot and the booleans of the boot log unless O(weaken) names the claim.
+    boot that is off now and the booleans of the boot log unless O(weaken) names the claim.
 positional: claims
 options:
   _input:

@@ -17,11 +17,12 @@ import pytest
 from integration.rotation import HOSTS, Fleet, changes
 from labkit import Lab
 
-from ansible_collections.confidential.azure_skr.plugins.module_utils.policy import build
+from ansible_collections.confidential.azure_skr.plugins.module_utils.policy import build, compare, model
 from skrsim.lab.plan import AUTHORITY
+from skrsim.tee.platform import NEXT_ID_KEY_DIGEST
 
 DIGEST = "x-ms-isolation-tee.x-ms-sevsnpvm-idkeydigest"
-NEW = "5e" * 48
+NEW = NEXT_ID_KEY_DIGEST.hex()
 
 
 class Updating(Fleet):
@@ -44,6 +45,10 @@ class Updating(Fleet):
     def update(self, *words: str, check: bool = False, **variables: Any) -> subprocess.CompletedProcess[str]:
         accepted = {"satisfied_by_any_tenant": "Tests tell VMs apart by their grants."}
         return self.play("update", *words, check=check, **({"skr_accepted_findings": accepted} | variables))
+
+    def holds(self, policy: dict[str, Any]) -> bool:
+        """Whether the key's policy means this; the vault spells it its own way."""
+        return compare.equal(model.parse(self.key["release_policy"]), model.parse(policy))
 
     @property
     def branches(self) -> list[Any]:
@@ -97,7 +102,7 @@ def test_the_whole_change_in_one_run(fleet: Updating) -> None:
 
     done = fleet.update(skr_canary=1, skr_serial=2, **given)
     assert done.returncode == 0, done.stdout
-    assert fleet.branches == fleet.new["anyOf"] and fleet.updates == dict.fromkeys(HOSTS, 1)
+    assert fleet.holds(fleet.new) and fleet.updates == dict.fromkeys(HOSTS, 1)
     assert fleet.operations(mark) == ["key_update", "key_update"] and "3 of 3 hosts have moved" in done.stdout
     assert "provision would put it back" in done.stdout
     state = json.loads(fleet.states[-1].read_text())
@@ -147,7 +152,7 @@ def test_phases_and_a_host_that_stays_behind(fleet: Updating) -> None:
     assert "does not see 2 hosts (cvm-01, cvm-02)" in limited.stdout
     mark = lab.mark
     contracted = fleet.update(skr_update_phase="contract", skr_golden_host="cvm-01")
-    assert contracted.returncode == 0 and fleet.branches == fleet.new["anyOf"], contracted.stdout
+    assert contracted.returncode == 0 and fleet.holds(fleet.new), contracted.stdout
     assert fleet.operations(mark) == ["key_update"]
 
 
@@ -163,7 +168,7 @@ def test_a_change_that_fails_and_an_accepted_share(fleet: Updating) -> None:
     path.write_text(json.dumps([broken, *tasks]))
     mark = fleet.lab.mark
     done = fleet.update(skr_new_release_policy=fleet.new, skr_update_tasks=str(path), skr_update_share=60)
-    assert done.returncode == 2 and fleet.branches == fleet.new["anyOf"], done.stdout
+    assert done.returncode == 2 and fleet.holds(fleet.new), done.stdout
     assert "missed: cvm-02: update_failed: no such package" in re.sub(r"\s+", " ", done.stdout)
     assert fleet.lab.audit(mark, operation="key_release", vm="cvm-02") == []
 

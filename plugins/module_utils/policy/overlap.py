@@ -25,7 +25,7 @@ NEW, OLD, NONE = "new", "old", "none"
 _IDENTITY = frozenset({words.VM_UNIQUE_ID, words.VM_ID})
 # What a golden VM must have as the policy wants it, for ever.
 _FIRM = frozenset({words.TYPE, words.OUTER_TYPE, words.COMPLIANCE, *words.DEBUG.values()})
-# What may differ, if the user names it: the policy would be weaker than before.
+# What may differ, if the user names it, because the policy may be weaker than before. Secure boot that is on now is not.
 _GUARDED = frozenset({words.SECURE_BOOT, *(path for path, _meaning in words.LOG_BOOLEANS.values())})
 
 
@@ -35,18 +35,28 @@ def _key(rule: Rule) -> str:
 
 
 def union(live: Policy, target: Policy) -> Policy:
-    """The live policy and the rules of the target that it lacks, each meaning once."""
+    """The live policy and the rules of the target that it lacks, each meaning once, in the target's spelling if it has one."""
     found: t.Dict[str, Rule] = {}
-    for rule in (*live.rules, *target.rules):
-        found.setdefault(_key(rule), rule)
+    for rule in (*target.rules, *live.rules):
+        found.setdefault(_key(rule), Rule(rule.authority, t.cast(Group, _typed(rule.conditions))))
     return Policy(live.version, tuple(found.values()))
+
+
+def _typed(node: t.Union[Claim, Group]) -> t.Union[Claim, Group]:
+    """A vault gives booleans back as text; what is sent to it again has booleans, as a user would write them."""
+    if isinstance(node, Group):
+        return Group(node.kind, tuple(_typed(member) for member in node.members))
+    known = words.find(node.path)
+    if known is not None and known.kind == "boolean" and node.value in ("true", "false"):
+        return Claim(node.path, node.operator, node.value == "true")
+    return node
 
 
 def contract(live: Policy, target: Policy) -> Policy:
     """The live policy without its old rules. Raises SkrFailure ``overlap_missing`` where it lacks rules of the target."""
-    wanted = {_key(rule) for rule in target.rules}
-    kept = {_key(rule): rule for rule in live.rules if _key(rule) in wanted}
-    lacking = [rule for rule in target.rules if _key(rule) not in kept]
+    have = {_key(rule) for rule in live.rules}
+    wanted = {_key(rule): rule for rule in target.rules}
+    lacking = [rule for key, rule in wanted.items() if key not in have]
     if lacking:
         raise SkrFailure(
             "overlap_missing",
@@ -54,7 +64,7 @@ def contract(live: Policy, target: Policy) -> Policy:
             f"{'; '.join(_told(rule) for rule in lacking)}.",
             {"lacking": [_document(rule) for rule in lacking]},
         )
-    return Policy(live.version, tuple(kept.values()))
+    return Policy(live.version, tuple(wanted.values()))
 
 
 def branches(live: Policy, target: Policy) -> t.Dict[str, t.List[t.Dict[str, t.Any]]]:
@@ -193,7 +203,8 @@ def _value(
     if path in _IDENTITY or outcome.satisfied:
         return condition
     comparable = isinstance(outcome.found, (str, int, float)) and condition.operator == "equals"
-    if not comparable or path in _FIRM or (path in _GUARDED and path not in weaken):
+    stronger = path == words.SECURE_BOOT and text_form(outcome.found) == "true"
+    if not comparable or path in _FIRM or (path in _GUARDED and path not in weaken and not stronger):
         unfit.setdefault(path, outcome)
         return condition
     return Claim(path, "equals", outcome.found)

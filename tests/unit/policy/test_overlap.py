@@ -115,6 +115,14 @@ def test_contraction_wants_the_expansion_first() -> None:
     assert caught.value.reason == "overlap_missing" and "expand" in caught.value.next_step
 
 
+def test_what_a_vault_gives_back_is_spelt_as_a_user_would() -> None:
+    """Booleans come back as text; sent again as such, every expansion would be warned of."""
+    text = canonical.dump(policy(OLD)).replace("true", '"true"').replace("false", '"false"')
+    both = overlap.union(model.parse(text), policy(NEW))
+    assert canonical.as_dict(both) == canonical.as_dict(overlap.union(policy(OLD), policy(NEW)))
+    assert overlap.contract(both, policy(NEW)) == policy(NEW)
+
+
 def test_other_kinds_of_vm_are_left_alone() -> None:
     live = model.Policy("1.0.0", policy(OLD).rules + tdx().rules)
     target = overlap.from_golden(live, claims(NEW))
@@ -154,6 +162,8 @@ def test_a_golden_vm_weakens_nothing_by_itself(golden: dict[str, Any], claim: st
 
 
 def test_secure_boot_changes_when_it_is_named() -> None:
+    hardened = overlap.from_golden(policy(OLD, secure_boot=False), claims(NEW))
+    assert compare.equal(hardened, policy(NEW))
     target = overlap.from_golden(policy(OLD), claims(NEW, secureboot=False), ["secureboot"])
     assert compare.equal(target, policy(NEW, secure_boot=False))
 

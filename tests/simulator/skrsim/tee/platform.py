@@ -18,6 +18,8 @@ from .vtpm_authority import VtpmAuthority
 
 VMS_PER_HOST = 3
 ID_KEY_DIGEST = hashlib.sha384(b"SIMULATED id key").digest()
+# The key under which the firmware to come is signed: as compliant as that of today, for planned changes.
+NEXT_ID_KEY_DIGEST = hashlib.sha384(b"SIMULATED next id key").digest()
 MEASUREMENT = hashlib.sha384(b"SIMULATED paravisor").digest()
 MINIMUM = {"Milan": Tcb(3, 0, 8, 115), "Genoa": Tcb(7, 0, 14, 62), "Turin": Tcb(1, 0, 1, 60, 1)}
 _DAY = 86400
@@ -116,7 +118,7 @@ class Platform:
     def vtpm_ca(self) -> t.Any:
         return self.authority.certificate
 
-    approved_id_key_digests = frozenset({ID_KEY_DIGEST})
+    approved_id_key_digests = frozenset({ID_KEY_DIGEST, NEXT_ID_KEY_DIGEST})
     approved_mrtds = frozenset({tdx.MRTD})
     minimum_tee_tcb_svn = bytes([3, 0, 5])
 
