@@ -6,12 +6,12 @@ export ANSIBLE_COLLECTIONS_PATH := $(CURDIR)/.collections
 export ANSIBLE_CONFIG := $(CURDIR)/tests/demo/ansible.cfg
 export SKRSIM_DIR := $(CURDIR)/.lab
 
-.PHONY: help demo lab test bench fuzz docs agent clean
+.PHONY: help demo lab test bench fleet fuzz docs agent clean
 
 help:
 	@printf '%s\n' 'make demo   the whole job in the lab: five VMs, three hold the key, one is refused, one waits for its grant' \
 	  'make lab    the same lab, left up to look around' 'make test   every check and test' \
-	  'make bench  counted costs' 'make fuzz   parsers against arbitrary input' 'make agent  pack the guest agent azure-skr into .build' 'make docs   the documentation site, in .build/docs/html' 'make clean  remove every trace'
+	  'make bench  counted costs' 'make fleet  500 VMs and 50 ssh hosts: the plays over all of them (root)' 'make fuzz   parsers against arbitrary input' 'make agent  pack the guest agent azure-skr into .build' 'make docs   the documentation site, in .build/docs/html' 'make clean  remove every trace'
 
 demo:
 	@tests/tools/environment.sh lab
@@ -28,6 +28,10 @@ test:
 bench:
 	@tests/tools/environment.sh lab
 	@python tests/benchmarks/bench.py
+
+fleet:
+	@tests/tools/environment.sh lab
+	@python tests/benchmarks/fleet_run.py
 
 fuzz:
 	@tests/tools/environment.sh fuzz

@@ -7,6 +7,7 @@ Prints a table, writes .bench/results.json, and ends with 1 when a limit does no
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import statistics
 import subprocess
@@ -19,6 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests"))
 from benchmarks.agent import agent_costs  # noqa: E402  # found through the line above
 from benchmarks.fleet import control_costs, fleet_costs  # noqa: E402
+from benchmarks.ssh_fleet import HOSTS, ssh_costs  # noqa: E402
 from labkit import Lab, environment, lab  # noqa: E402
 
 OUTPUT = ROOT / ".bench"
@@ -173,6 +175,11 @@ def main() -> int:
     with lab("--vms", "6", "--door", "local") as made:
         results = [*site_costs(made), *release_costs(made), *module_start(made), *policy_costs()]
         results += [measure(*row) for row in (*agent_costs(made), *control_costs(made), *fleet_costs(made))]
+    if os.geteuid() == 0:
+        with lab("--vms", str(HOSTS), "--door", "ssh") as made:
+            results += [measure(*row) for row in ssh_costs(made)]
+    else:
+        print("the rows fleet.* need root: ssh hosts have network namespaces and mounts of their own")
     order = [
         "release.",
         "agent.",
@@ -184,6 +191,7 @@ def main() -> int:
         "grants500.",
         "inventory500.",
         "fleet500.",
+        "fleet.",
     ]
     results.sort(key=lambda row: next(place for place, start in enumerate(order) if row["name"].startswith(start)))
     OUTPUT.mkdir(exist_ok=True)

@@ -19,7 +19,7 @@ import typing as t
 from ...policy.failure import SkrFailure
 from .. import material as forms
 from ..arguments import delivery_argument_spec
-from . import command, credential, files, keyring, lifetime, luks
+from . import files, lifetime
 from .common import Consumer, Diff, invalid
 
 TARGETS = ("file", "keyring", "systemd_credential", "luks", "command")
@@ -149,6 +149,8 @@ class Place:
         lifetime.arrange(self.target, self.facts())
         changed, diff = self.consumer.deliver(material, False)
         if self.target.on_change:
+            from . import luks
+
             with luks.changed_before(changed):
                 lifetime.tell(self.target.on_change, self.facts(), changed)
         return changed, diff
@@ -181,23 +183,32 @@ def check(target: Target, removal: bool = False) -> Place:
     if target.ttl is not None and not removal:
         lifetime.check(target.ttl, target.deliver_to)
     if target.on_change is not None:
+        from . import command
+
         command.argv("on_change", target.on_change)
     return Place(target, _consumer(target, removal))
 
 
 def _consumer(target: Target, removal: bool) -> Consumer:
+    """One consumer is used and the others are not imported, because Ansible sends them as source: compiling takes time."""
     if target.deliver_to == "file":
         if removal:
             return files.File(files.settle(target.dest))
         return files.check(target.dest, target.owner, target.group, target.mode, target.memory_backed, target.format)
     if target.deliver_to == "keyring":
+        from . import keyring
+
         permissions = target.keyring_permissions or keyring.PERMISSIONS
         ring = target.keyring or keyring.KEYRINGS[0]
         return keyring.check(ring, target.keyring_description, target.owner, permissions, target.ttl, target.format)
     if target.deliver_to == "systemd_credential":
+        from . import credential
+
         encryption = target.credential_encryption or credential.PLAIN
         return credential.check(target.credential_name, target.credential_store, encryption, target.format, removal)
     if target.deliver_to == "luks":
+        from . import luks
+
         return luks.check(
             target.luks_device,
             target.luks_header,
@@ -209,6 +220,8 @@ def _consumer(target: Target, removal: bool) -> Consumer:
             target.format,
             removal,
         )
+    from . import command
+
     return command.check(
         target.command,
         60.0 if target.command_timeout is None else target.command_timeout,
