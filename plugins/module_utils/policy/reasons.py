@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import typing as t
 
-from . import reasons_delivery, reasons_evidence
+from . import reasons_audit, reasons_delivery, reasons_evidence
 
 
 class Reason(t.NamedTuple):
@@ -440,3 +440,4 @@ REASONS: t.Dict[str, Reason] = {
     **{code: Reason(*texts) for code, texts in reasons_delivery.TEXTS.items()},
 }
 REASONS.update({code: Reason(*texts) for code, texts in reasons_evidence.TEXTS.items()})
+REASONS.update({code: Reason(*texts) for code, texts in reasons_audit.TEXTS.items()})
