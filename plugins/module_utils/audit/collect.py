@@ -9,6 +9,9 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import pwd
+import shutil
+import tempfile
 import time
 import typing as t
 import zlib
@@ -16,7 +19,7 @@ import zlib
 from ..guest import documents, metrics, status
 from ..guest import record as records
 from ..policy.failure import SkrFailure
-from . import record
+from . import bundle, record
 
 SCHEMA = "azure-skr/evidence-collected/1"
 _MOST = 64 << 20
@@ -63,6 +66,63 @@ def _names(folder: str, problems: t.List[str]) -> t.List[str]:
     except OSError as error:
         problems.append(f"{folder}: {error.strerror}")
         return []
+
+
+def since(text: t.Optional[str]) -> t.Optional[float]:
+    """Unix seconds of the option of that name: a time, or a date at its beginning. Raises SkrFailure ``invalid_input``."""
+    if not text:
+        return None
+    found = record.seconds(text if "T" in text else f"{text}T00:00:00Z")
+    if found is None:
+        wanted = "a time such as 2026-11-25T00:00:00Z or a date such as 2026-11-25"
+        raise SkrFailure("invalid_input", f"since is {text!r}, wanted {wanted}.", {"option": "since"})
+    return found
+
+
+def hand_over(collected: Collected, host: str, reader: t.Optional[str], check_mode: bool) -> t.Dict[str, t.Any]:
+    """Put the file where the login user alone may read it; returns a module's result. Raises SkrFailure ``invalid_input``."""
+    told: t.Dict[str, t.Any] = {
+        "changed": True,
+        "file_name": f"{bundle.plain(host)}.json.gz",
+        "records": len(collected.records),
+        "instances": {name: one["state"] for name, one in collected.status.items()},
+        "problems": collected.problems,
+    }
+    if check_mode:
+        return told
+    user = _reader(reader)
+    folder = tempfile.mkdtemp(prefix="azure-skr.")  # for its owner alone, who is still this user
+    path = os.path.join(folder, "collected.json.gz")
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "wb") as stream:
+            stream.write(pack(collected))
+        if user != os.geteuid():
+            for one in (path, folder):  # the folder last: until then nobody else can touch what is in it
+                os.chown(one, user, -1)
+    except OSError as error:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise SkrFailure(
+            "invalid_input",
+            f"reader is user id {user}, to whom user id {os.geteuid()} cannot give a file: {error.strerror}.",
+            {"option": "reader"},
+        ) from error
+    return {**told, "path": path, "folder": folder}
+
+
+def _reader(given: t.Optional[str]) -> int:
+    """The login user's id: the one given, or who became root by one of the usual programs, or this very one."""
+    environ = os.environ if os.geteuid() == 0 else {}
+    name = (
+        given or environ.get("SUDO_UID") or environ.get("DOAS_USER") or environ.get("PKEXEC_UID") or str(os.geteuid())
+    )
+    if name.isdecimal():
+        return int(name)
+    try:
+        return pwd.getpwnam(name).pw_uid
+    except KeyError:
+        text = f"reader is {name!r}, wanted a user of this machine."
+        raise SkrFailure("invalid_input", text, {"option": "reader"}) from None
 
 
 def pack(collected: Collected) -> bytes:

@@ -76,6 +76,7 @@ def make(wanted: Wanted, check_mode: bool) -> Row:
         "size": len(content),
         "created": created,
         "signed_by": signature.name(key.public_key()) if key is not None else None,
+        "public_key_pem": signature.pem(key.public_key()) if key is not None else None,
         "records": {host: len(rows) for host, rows in found.records.items()},
         "gaps": list(found.gaps),
         "warnings": []
@@ -165,6 +166,16 @@ def write(path: str, content: bytes) -> None:
         raise SkrFailure("invalid_input", text, {"option": "dest"}) from error
 
 
+def publish(dest: str, text: str, check_mode: bool) -> bool:
+    """Write a report; whether that changes anything. Raises SkrFailure ``invalid_input``."""
+    content = text.encode("utf-8")
+    if _existing(dest) == content:
+        return False
+    if not check_mode:
+        write(dest, content)
+    return True
+
+
 def read(option: str, path: str, most: int) -> bytes:
     """A file of an option. Raises SkrFailure ``invalid_input``."""
     try:
@@ -200,13 +211,20 @@ def check(
     elif not public_key and os.path.exists(f"{path}.sha256"):
         listed, beside = read(option["sha256"], f"{path}.sha256", _MOST_TEXT).decode("utf-8", "replace"), True
     trust = verify.Trust(
-        public_key=read(option["public_key"], public_key, _MOST_TEXT) if public_key else None,
+        public_key=_pem(option["public_key"], public_key) if public_key else None,
         signature=_existing(f"{path}.sig") if public_key else None,
         hash_list=listed,
         beside=beside,
         key_sets=dict(_key_set(option["jwks"], one) for one in jwks),
     )
     return verify.verify(content, os.path.basename(path), trust)
+
+
+def _pem(option: str, given: str) -> bytes:
+    """A public key as text, or the file of it."""
+    if given.lstrip().startswith("-----BEGIN "):
+        return given.encode("utf-8", "replace")
+    return read(option, os.path.expanduser(given), _MOST_TEXT)
 
 
 def _key_set(option: str, given: str) -> t.Tuple[str, Row]:

@@ -2,7 +2,7 @@
 # Copyright (c) 2026, confidential.azure_skr contributors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Checks 4 to 13 of :mod:`verify`: one record, with the keys of its authority and the control plane's list of keys."""
+"""Checks 5 to 14 of :mod:`verify`: one record, with the keys of its authority and the control plane's list of keys."""
 
 from __future__ import annotations
 
@@ -29,28 +29,34 @@ class Known(t.NamedTuple):
     keys: t.Sequence[t.Mapping[str, t.Any]]
 
 
+# Every check has its number for good, whichever others there are: people quote it.
+_ORDER = (
+    "signature", "archive", "manifest", "documents", "layout", "token_signature", "token_issuer", "token_time", "claims",
+    "policy_sha256", "policy_verdict", "key", "key_version", "outcome",
+)  # fmt: skip
+NUMBERS = {"hash": 1, **{name: number for number, name in enumerate(_ORDER, 1)}}
+
+
 class Steps:
     """Numbered checks, added in order."""
 
-    def __init__(self, first: int) -> None:
-        self.next, self.made = first, t.cast(t.List[Check], [])
+    def __init__(self) -> None:
+        self.made: t.List[Check] = []
 
     def check(self, name: str, title: str, function: t.Callable[[], t.Optional[str]]) -> bool:
         """Run a check; what it returns is told of a success. Whether it succeeded."""
         try:
             told = function()
         except SkrFailure as error:
-            self._add(Check(self.next, name, title, FAILED, error.message, error.reason, error.next_step, error.facts))
+            self.made.append(
+                Check(NUMBERS[name], name, title, FAILED, error.message, error.reason, error.next_step, error.facts)
+            )
             return False
-        self._add(Check(self.next, name, title, OK, told or ""))
+        self.made.append(Check(NUMBERS[name], name, title, OK, told or ""))
         return True
 
     def skip(self, name: str, title: str, why: str, gap: bool = False) -> None:
-        self._add(Check(self.next, name, title, NOT_CHECKED, why, gap=gap))
-
-    def _add(self, made: Check) -> None:
-        self.made.append(made)
-        self.next += 1
+        self.made.append(Check(NUMBERS[name], name, title, NOT_CHECKED, why, gap=gap))
 
     @property
     def failed(self) -> bool:
@@ -63,11 +69,11 @@ def verdict(checks: t.Sequence[Check]) -> str:
     return "incomplete" if not checks or any(check.gap for check in checks) else "verified"
 
 
-def examine(content: bytes, path: str, host: str, known: Known, first: int) -> t.Dict[str, t.Any]:
-    """One record with its checks, numbered from ``first``: host, id, outcome, reason, kid, verdict and more for a list."""
-    steps, opened = Steps(first), t.cast(t.List[Record], [])
+def examine(content: bytes, path: str, host: str, known: Known) -> t.Dict[str, t.Any]:
+    """One record with its checks: host, id, outcome, reason, kid, verdict and more for a list."""
+    steps, opened = Steps(), t.cast(t.List[Record], [])
 
-    # 4
+    # 5
     def layout() -> None:
         found = records.read(content, path)
         if path.rpartition("/")[2] != f"{found['id']}.json":
@@ -95,7 +101,7 @@ def examine(content: bytes, path: str, host: str, known: Known, first: int) -> t
 
 
 def _token(steps: Steps, record: Record, known: Known) -> None:
-    """5 to 8."""
+    """6 to 9."""
     title = "token is signed by the authority"
     attestation = record["attestation"]
     if attestation is None:
@@ -108,18 +114,18 @@ def _token(steps: Steps, record: Record, known: Known) -> None:
         steps.skip("token_signature", title, why, gap=True)
         return
     claims: t.Dict[str, t.Any] = {}
-    # 5
+    # 6
     if not steps.check(
         "token_signature", title, lambda: claims.update(_signed(token, key_set, attestation["authority"]))
     ):
         return
-    # 6
+    # 7
     steps.check(
         "token_issuer", "token was issued by the authority named", lambda: _issuer(claims, attestation["authority"])
     )
-    # 7
-    steps.check("token_time", "token was valid when the VM got it", lambda: _time(claims, record))
     # 8
+    steps.check("token_time", "token was valid when the VM got it", lambda: _time(claims, record))
+    # 9
     steps.check("claims", "claims are those of the token", lambda: _claims(claims, attestation["claims"]))
 
 
@@ -162,7 +168,7 @@ def _claims(signed: t.Mapping[str, t.Any], told: t.Mapping[str, t.Any]) -> None:
 
 
 def _policy(steps: Steps, record: Record) -> None:
-    """9 and 10."""
+    """10 and 11."""
     title, policy = "policy has the digest named", record["policy"]
     if policy is None or policy["document"] is None:
         steps.skip("policy_sha256", title, "the VM knew no policy; it may release the key but not read it")
@@ -178,10 +184,10 @@ def _policy(steps: Steps, record: Record) -> None:
             )
         return found
 
-    # 9
+    # 10
     if not steps.check("policy_sha256", title, digest):
         return
-    # 10
+    # 11
     title = "policy evaluated again gives the recorded decision"
     if record["attestation"] is None:
         steps.skip("policy_verdict", title, "this VM was not attested")
@@ -205,15 +211,15 @@ def _again(policy: model.Policy, record: Record) -> str:
 
 
 def _key(steps: Steps, record: Record, known: Known) -> None:
-    """11 and 12."""
+    """12 and 13."""
     key = record["key"]
     if key is None:
         steps.skip("key", "key is the one asked for", "no key was released")
         return
-    # 11
+    # 12
     if not steps.check("key", "key is the one asked for", lambda: _asked(key, record["request"])):
         return
-    # 12
+    # 13
     title, base = "vault knows this version of the key", str(key["kid"]).rpartition("/")[0].lower()
     row = next((one for one in known.keys if str(one.get("kid", "")).lower().startswith(f"{base}/")), None)
     versions = [str(one.get("version")) for one in (row or {}).get("versions") or [] if isinstance(one, dict)]
@@ -245,7 +251,7 @@ def _asked(key: t.Mapping[str, t.Any], request: t.Mapping[str, t.Any]) -> str:
 
 
 def _consistent(record: Record) -> str:
-    """13. A policy that was given is not the vault's, so that a release against it is no contradiction."""
+    """14. A policy that was given is not the vault's, so that a release against it is no contradiction."""
     outcome, reason, key, policy = record["outcome"], record["reason"], record["key"], record["policy"] or {}
     problem = None
     if (outcome == RELEASED) != (reason == RELEASED):

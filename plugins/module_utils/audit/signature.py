@@ -93,6 +93,11 @@ def name(key: Public) -> str:
     return f"{kind} key SHA256:{hashlib.sha256(der).hexdigest()}"
 
 
+def pem(key: Public) -> str:
+    info = serialization.PublicFormat.SubjectPublicKeyInfo
+    return key.public_bytes(serialization.Encoding.PEM, info).decode("ascii")
+
+
 def hash_line(content: bytes, file_name: str) -> str:
     return f"{hashlib.sha256(content).hexdigest()}  {file_name}\n"
 

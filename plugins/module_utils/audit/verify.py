@@ -9,22 +9,23 @@ Of the bundle:
 1. It is signed by the key given, or has the hash given.
 2. It is an archive of plain files, within limits.
 3. Its files are those of its manifest.
+4. What the control plane said and the list of hosts can be read.
 
 Of every record:
 
-4. It has the documented members, and is the one that its path names.
-5. Its attestation token is signed by one of the authority's keys.
-6. The token was issued by the authority that the record names.
-7. The token was valid when the VM got it.
-8. The claims are those of the token.
-9. The policy has the digest that the record names.
-10. The policy, evaluated again over the claims, gives the recorded result, condition by condition.
-11. The key is the one that was asked for.
-12. The vault knows this version of the key.
-13. Outcome, key and decision go together.
+5. It has the documented members, and is the one that its path names.
+6. Its attestation token is signed by one of the authority's keys.
+7. The token was issued by the authority that the record names.
+8. The token was valid when the VM got it.
+9. The claims are those of the token.
+10. The policy has the digest that the record names.
+11. The policy, evaluated again over the claims, gives the recorded result, condition by condition.
+12. The key is the one that was asked for.
+13. The vault knows this version of the key.
+14. Outcome, key and decision go together.
 
 A bundle is *verified* when nothing failed and nothing that needs proof is without; *incomplete* when nothing failed but
-something could not be checked; else *failed*. After a failure of 1 to 3 nothing else is looked at.
+something could not be checked; else *failed*. After a failure of 1 to 4 nothing else is looked at.
 """
 
 from __future__ import annotations
@@ -89,6 +90,21 @@ class Result:
         order = ("failed", "warning", "info")
         return sorted((one for one in found if one), key=lambda one: order.index(one["severity"]))
 
+    def accepted(self) -> bundles.Bundle:
+        """The bundle, unless it was rejected as a whole. Raises the SkrFailure of the check that rejected it."""
+        failed = next((check for check in self.checks if check.state == FAILED), None)
+        if self.bundle is None or failed is not None:
+            assert failed is not None and failed.reason is not None
+            raise SkrFailure(failed.reason, failed.message, failed.facts)
+        return self.bundle
+
+    def by_reason(self) -> t.Dict[str, t.List[str]]:
+        """Hosts by the reason of their newest record."""
+        newest = {one["host"]: str(one["reason"]) for one in sorted(self.records, key=lambda one: str(one["id"]))}
+        return {
+            reason: sorted(host for host in newest if newest[host] == reason) for reason in sorted(set(newest.values()))
+        }
+
     def result(self) -> Row:
         """For a program."""
         failed = [check for check in self.checks if check.state == FAILED]
@@ -143,7 +159,7 @@ class Result:
 def verify(content: bytes, name: str, trust: Trust) -> Result:
     """All checks in the order of the module's description. Raises SkrFailure only for what the auditor brought."""
     result = Result(name, hashlib.sha256(content).hexdigest())
-    checks = record_checks.Steps(1)
+    checks = record_checks.Steps()
     result.checks = checks.made
     # 1
     _origin(checks, content, name, trust)
@@ -159,14 +175,15 @@ def verify(content: bytes, name: str, trust: Trust) -> Result:
     # 3
     if not checks.check("manifest", "files are those of the manifest", lambda: bundles.compare(found)):
         return result
+    # 4
     if not checks.check("documents", "control-plane facts can be read", lambda: _readable(found)):
         return result
     result.bundle = found
     key_sets, result.keys_from = _key_sets(found, trust)
     known = record_checks.Known(key_sets, found.keys)
-    # 4 to 13
+    # 5 to 14
     for path, host in found.record_paths():
-        result.records.append(record_checks.examine(found.files[path], path, host, known, checks.next))
+        result.records.append(record_checks.examine(found.files[path], path, host, known))
     return result
 
 
