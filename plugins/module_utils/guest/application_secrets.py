@@ -76,9 +76,9 @@ def unwrap(
 
         return hand_over
 
-    # In the evidence the key goes to the secrets: it is delivered nowhere.
-    wanted = dataclasses.replace(wanted, target=deliver.Target(deliver_to="secrets"))
-    return release.perform(guest, wanted, prepare, check_mode)
+    # For the evidence, of which check mode keeps none: the key itself is delivered nowhere.
+    target, folder = deliver.Target(deliver_to="secrets"), None if check_mode else wanted.evidence_dir
+    return release.perform(guest, dataclasses.replace(wanted, target=target, evidence_dir=folder), prepare)
 
 
 def _deliver(

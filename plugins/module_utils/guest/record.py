@@ -74,19 +74,19 @@ class Notes:
 
 
 @contextlib.contextmanager
-def kept(guest: Guest, wanted: Wanted, check_mode: bool) -> t.Iterator[Notes]:
+def kept(guest: Guest, wanted: Wanted) -> t.Iterator[Notes]:
     """Notes of a try that become its record at the end, be it a success or not; without a folder nothing is kept."""
     notes = Notes()
     try:
         yield notes
     except Exception as error:
-        if wanted.evidence_dir and not check_mode:
+        if wanted.evidence_dir:
             failure = error if isinstance(error, SkrFailure) else _unforeseen(error)
             complaint = _write(wanted.evidence_dir, guest, wanted, notes, failure)
             if complaint:
                 warnings.warn(SkrWarning(complaint), stacklevel=2)
         raise
-    if wanted.evidence_dir and not check_mode and notes.result is not None:
+    if wanted.evidence_dir and notes.result is not None:
         complaint = _write(wanted.evidence_dir, guest, wanted, notes, None)
         if complaint:
             notes.result["warnings"] = [*notes.result["warnings"], complaint]

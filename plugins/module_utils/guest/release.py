@@ -72,17 +72,15 @@ def release(guest: attest.Guest, wanted: Wanted, check_mode: bool = False) -> t.
 
         return hand_over
 
-    return perform(guest, wanted, prepare, check_mode)
+    return perform(guest, wanted if not check_mode else dataclasses.replace(wanted, evidence_dir=None), prepare)
 
 
-def perform(
-    guest: attest.Guest, wanted: Wanted, prepare: t.Callable[[], HandOver], check_mode: bool = False
-) -> t.Dict[str, t.Any]:
+def perform(guest: attest.Guest, wanted: Wanted, prepare: t.Callable[[], HandOver]) -> t.Dict[str, t.Any]:
     """The steps around what is done with the key: ``prepare`` belongs to step 1, what it returns is step 9.
 
-    The key is wiped when it has been handed over; evidence of the try is kept, but none in check mode. Raises SkrFailure.
+    The key is wiped when it has been handed over. Evidence of the try is kept where a folder is named. Raises SkrFailure.
     """
-    with record.kept(guest, wanted, check_mode) as notes:
+    with record.kept(guest, wanted) as notes:
         notes.result = _perform(guest, wanted, prepare, notes)
     return notes.result
 
