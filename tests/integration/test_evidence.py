@@ -216,11 +216,7 @@ def test_what_is_in_it(audited: Audited) -> None:
         (one["claim"], one["wanted"], one["found"]) for one in refused["policy"]["failing"]
     ]
     released = found.records["cvm-01"][0]
-    assert (
-        released["request_id"]
-        in {one["request_id"] for one in audited.lab.audit(service="keyvault", vm="cvm-01") if "request_id" in one}
-        or released["request_id"]
-    )
+    assert released["request_id"] and released["times"]["answered"]
     (key,) = found.keys
     assert key["policy_sha256"] == released["policy"]["sha256"] and key["explained"] and not key["immutable"]
     assert key["versions"][0]["version"] == released["key"]["version"]
@@ -303,9 +299,9 @@ def test_evidence_costs_no_request_and_no_command(local_lab: Lab, tmp_path: Path
     assert site.release(evidence_dir=str(tmp_path))["counts"] == bare
 
 
-def test_a_full_disk_costs_no_release(local_lab: Lab) -> None:
+def test_a_folder_that_cannot_be_written_costs_no_release(local_lab: Lab) -> None:
     result = ready(local_lab).release(evidence_dir="/dev/full/evidence")
-    assert result["changed"] and "evidence_dir" in result["warnings"][0]
+    assert result["changed"] and "evidence_dir is" in str(result["warnings"])
 
 
 @pytest.mark.parametrize("rbac", [False, True])

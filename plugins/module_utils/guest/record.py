@@ -5,9 +5,9 @@
 """Evidence of one release try: what was asked, what this VM proved, what was decided and why; never a secret.
 
 A record is one JSON file. It keeps the attestation token, because only the token's signature lets somebody else check
-the claims later. The token is no credential: a vault wraps a key to the ephemeral TPM key that the token names, and that
-key is gone when the try has ended. It is kept as flattened JSON (RFC 7515, 7.2.2) all the same, so that no tool takes it
-for a bearer token. Beside it stands the public certificate by which it was checked.
+the claims later. The token is no credential: a vault wraps a key to the ephemeral key that the token names, and none but
+this TPM can make or use that, until the VM's next boot. It is kept as flattened JSON (RFC 7515, 7.2.2) all the same, so
+that no tool takes it for a bearer token. Beside it stands the public certificate by which it was checked.
 
 That a record cannot be written is a warning and never costs the release: evidence must not be able to keep a machine down.
 """
