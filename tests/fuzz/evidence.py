@@ -6,6 +6,7 @@ from __future__ import annotations
 import gzip
 import random
 import typing as t
+import zlib
 
 from unit.audit import audit_fakes
 
@@ -49,7 +50,7 @@ def packed_again(data: bytes, rng: random.Random) -> bytes:
         found = bundle.load(data)
         path = rng.choice(sorted(found.files))
         return bundle.pack({**found.files, path: mutate.anything(found.files[path], rng)}, audit_fakes.CREATED)
-    except (OSError, EOFError, bundle.SkrFailure):
+    except (OSError, EOFError, zlib.error, bundle.SkrFailure):
         return mutate.anything(data, rng)
 
 
@@ -66,5 +67,5 @@ def read_collected(data: bytes) -> None:
 def compressed_again(data: bytes, rng: random.Random) -> bytes:
     try:
         return gzip.compress(mutate.anything(gzip.decompress(data), rng), 1)
-    except (OSError, EOFError):
+    except (OSError, EOFError, zlib.error):
         return mutate.anything(data, rng)

@@ -265,6 +265,22 @@ def test_again_changes_nothing_and_check_mode_writes_nothing(audited: Audited) -
     assert audited.lab.writes(mark) == []
 
 
+@pytest.mark.parametrize(
+    ("change", "wanted"),
+    [({"skr_secret": "wrong"}, "control plane: "), ({"skr_audit_control": False}, "control plane: not asked")],
+)
+def test_without_azure_the_vms_own_evidence_is_there(
+    audited: Audited, tmp_path: Path, change: dict[str, Any], wanted: str
+) -> None:
+    done = audited.lab.playbook(
+        "audit", variables=variables(audited.folder, skr_audit_dest=str(tmp_path), skr_audit_metrics="", **change)
+    )
+    assert done.returncode == 0, done.stdout
+    found = bundle.load((tmp_path / "first.tar.gz").read_bytes())
+    assert list(found.records) == list(HOSTS) and found.gaps and {gap[: len(wanted)] for gap in found.gaps} == {wanted}
+    assert (found.keys, found.access, found.vms) == ([], [], [])
+
+
 @pytest.mark.skipif(not REPORT, reason="the room of the report is not there")
 def test_the_report_is_made(audited: Audited) -> None:
     text = (audited.folder / "first.html").read_text()

@@ -30,6 +30,16 @@ SCHEMA = "azure-skr/evidence-bundle/1"
 MANIFEST = "manifest.json"
 CONTROL = ("keys", "access", "vms")
 Row = t.Dict[str, t.Any]
+# Types of members of the rows, as far as somebody takes them apart; each may be null.
+_MEMBERS: t.Dict[str, t.Dict[str, type]] = {
+    "hosts.json": {"host": str, "reachable": bool, "reason": str, "status": dict},
+    "control/keys.json": {
+        "kid": str, "key_name": str, "vault_uri": str, "versions": list, "release_policy": dict, "policy_sha256": str, "explained": list,
+        "accepted_findings": list,
+    },
+    "control/access.json": {"principal_id": str, "vm": str, "via": str, "scope": str},
+    "control/vms.json": {"name": str, "user_assigned": list},
+}  # fmt: skip
 _PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,99}")
 _RECORD = re.compile(r"records/([^/]+)/([^/]+)\.json")
 
@@ -98,6 +108,12 @@ class Bundle:
         found = _document(self.files[path], path) if path in self.files else []
         if not isinstance(found, list) or not all(isinstance(row, dict) for row in found):
             raise SkrFailure("bundle_invalid", f"{path} is no list of objects.", {"file": path})
+        for name, kind in _MEMBERS[path].items():
+            for row in found:
+                value = row.get(name)
+                listed = kind is list and isinstance(value, list) and all(isinstance(one, (dict, str)) for one in value)
+                if value is not None and not listed and (kind is list or not isinstance(value, kind)):
+                    raise SkrFailure("bundle_invalid", f"{path} has a {name} that is none.", {"file": path})
         return found
 
     def _object(self, path: str) -> Row:

@@ -21,7 +21,8 @@ IDENTIFIER = re.compile(r"[0-9]{8}T[0-9]{6}Z-[0-9a-f]{6}")
 _TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z")
 _TEXT, _OBJECT, _FLAG, _LIST = (str,), (dict,), (bool,), (list,)
 _NULL = type(None)
-# Members by dotted path, and what they may be. An optional object's members count only where it is there.
+# Members by dotted path, and what they may be; what nobody came to know is null, and never left out. An optional object's
+# members count only where it is there.
 _LAYOUT: t.Tuple[t.Tuple[str, t.Tuple[type, ...]], ...] = (
     ("times", _OBJECT),
     ("host", _OBJECT),
@@ -103,7 +104,9 @@ def _member(document: t.Mapping[str, t.Any], path: str, kinds: t.Tuple[type, ...
         place = place.get(parent)
         if place is None:
             return
-    found = place.get(name)
+    if name not in place:
+        raise _invalid(where, f"{path} is missing")
+    found = place[name]
     if not isinstance(found, kinds) or (isinstance(found, bool) and bool not in kinds):
         wanted = " or ".join("null" if kind is _NULL else kind.__name__ for kind in kinds)
         raise _invalid(where, f"{path} is of type {type(found).__name__}, wanted {wanted}")
