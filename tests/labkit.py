@@ -31,7 +31,7 @@ CONTROL = frozenset(
     {
         "attestation_provider", "attestation_provider_info", "cvm", "cvm_identity", "cvm_info", "cvm_scale_set", "disk_encryption_set",
         "exportable_key", "exportable_key_info", "key_vault", "managed_hsm", "managed_hsm_activation", "release_access",
-        "release_revocation",
+        "release_access_info", "release_revocation",
     }
 )  # fmt: skip
 GUEST_VARIABLES = {

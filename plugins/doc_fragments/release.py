@@ -77,4 +77,13 @@ options:
       - Warn when the key expires within so many days.
     type: int
     default: 30
+  evidence_dir:
+    description:
+      - Folder on the VM where evidence of every try is kept, allowed or refused; one JSON file each, for its owner alone. The newest 100 of each
+        outcome are kept. Without it nothing is kept, and in check mode nothing is.
+      - A record holds no secret. It holds the attestation token, so that others can check the claims later; the token is no credential, see
+        docs/evidence.md.
+      - That a record cannot be written is a warning and costs no release.
+    type: path
+    version_added: 0.3.0
 """

@@ -2,7 +2,7 @@
 # Copyright (c) 2026, confidential.azure_skr contributors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Packs the guest agent ``azure-skr``: guest and policy code as one file that runs on any Python 3.9 or later.
+"""Packs the guest agent ``azure-skr``: guest, policy and audit code as one file that runs on any Python 3.9 or later.
 
 As a program: ``python -m ...agent_archive DESTINATION`` writes it compiled for the interpreter that runs this, with
 ``--portable`` without byte code (which ``azure-skr install`` adds on the machine that is to run it).
@@ -17,7 +17,8 @@ from pathlib import Path
 from .guest import packing
 
 PACKAGE = "azure_skr"
-ROOMS = ("guest", "policy")
+ROOMS = ("guest", "policy", "audit")
+LEFT_OUT = ("audit/report",)  # pages for people are made on the controller
 _MAIN = """\
 import sys
 
@@ -43,7 +44,9 @@ def _members() -> t.Iterator[t.Tuple[str, bytes]]:
     here = Path(__file__).resolve().parent
     for room in ROOMS:
         for path in sorted((here / room).rglob("*.py")):
-            yield f"{PACKAGE}/{path.relative_to(here).as_posix()}", path.read_bytes()
+            place = path.relative_to(here).as_posix()
+            if not place.startswith(tuple(f"{one}/" for one in LEFT_OUT)):
+                yield f"{PACKAGE}/{place}", path.read_bytes()
 
 
 def write(destination: str, compiled: bool = True) -> bool:

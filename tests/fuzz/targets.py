@@ -11,12 +11,13 @@ import dataclasses
 import json
 import typing as t
 
+from unit.audit import audit_fakes
 from unit.guest import release_fakes, tdx_fakes, test_quote
 from unit.policy import published
 
 from ansible_collections.confidential.azure_skr.plugins.module_utils.guest import der
 
-from . import mutate, proofs, services, vm
+from . import evidence, mutate, proofs, services, vm
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,5 +87,8 @@ TARGETS: t.Tuple[Target, ...] = (
         mutate.behind_first,
     ),
     Target("HTTP answer", services.read_http, services.http_specimens, 3, services.http_damage),
+    Target("record of evidence", evidence.read_record, lambda: [audit_fakes.octets(audit_fakes.made())], 4),
+    Target("bundle", evidence.read_bundle, evidence.bundles, 4, evidence.packed_again),
+    Target("collected evidence", evidence.read_collected, evidence.collected, 2, evidence.compressed_again),
     Target("release policy", services.read_policy, lambda: [json.dumps(one).encode() for one in _POLICIES], 8),
 )

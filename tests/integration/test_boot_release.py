@@ -56,6 +56,7 @@ class Installed:
                 }
             ],
             "boot_release_https_proxy": self.proxy,
+            "boot_release_evidence_dir": str(self.root / "evidence"),
             "boot_release_program": str(self.root / "libexec" / "azure-skr"),
             "boot_release_link": str(self.root / "sbin-azure-skr"),
             "boot_release_config_dir": str(self.root / "etc"),

@@ -38,8 +38,15 @@ def forbidden(path: Path, name: str, top: bool) -> str | None:
     if place.startswith("plugins/module_utils/guest/"):
         if first not in (*sys.stdlib_module_names, "", "cryptography", "requests"):
             return "guest code may use the standard library, cryptography and requests"
+        if name.startswith("...audit") and place != "plugins/module_utils/guest/commands/verify_evidence.py":
+            return "of the guest only the auditor's command knows the audit room"
         if name.startswith("..azure") or name.startswith("..skin"):
             return "guest code knows neither the controller's rooms nor the modules' skin"
+    if place.startswith("plugins/module_utils/audit/"):
+        if first not in (*sys.stdlib_module_names, "", "cryptography"):
+            return "audit code may use the standard library and cryptography"
+        if re.match(r"\.{2,}(azure|skin|fleet|agent_archive)", name):
+            return "audit code knows the rooms of policy and guest alone"
     if place.startswith("plugins/module_utils/azure/"):
         if first == "ansible" or name.startswith("..guest"):
             return "controller code knows neither Ansible nor the guest"

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import typing as t
 
 from ..policy.failure import SkrFailure
@@ -75,7 +76,9 @@ def unwrap(
 
         return hand_over
 
-    return release.perform(guest, wanted, prepare)
+    # For the evidence, of which check mode keeps none: the key itself is delivered nowhere.
+    target, folder = deliver.Target(deliver_to="secrets"), None if check_mode else wanted.evidence_dir
+    return release.perform(guest, dataclasses.replace(wanted, target=target, evidence_dir=folder), prepare)
 
 
 def _deliver(

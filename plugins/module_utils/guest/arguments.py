@@ -107,6 +107,7 @@ def release_argument_spec() -> t.Dict[str, t.Any]:
         "start_delay": {"type": "float", "default": 0},
         "outside_validity": {"type": "str", "choices": ["refuse", "warn", "accept"], "default": "refuse"},
         "expiry_warning_days": {"type": "int", "default": 30},
+        "evidence_dir": {"type": "path"},
     }
 
 

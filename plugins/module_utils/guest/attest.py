@@ -66,6 +66,7 @@ class Attestation:
     claims: t.Dict[str, t.Any]
     evidence: Evidence
     authority: str
+    signing_key: t.Optional[t.Dict[str, t.Any]] = None  # kid and x5c (base64 DER), by which the token was checked
 
 
 @dataclasses.dataclass
@@ -135,7 +136,7 @@ class Session:
         except SkrFailure:
             self.drop(evidence)
             raise
-        return Attestation(token, claims, evidence, authority)
+        return Attestation(token, claims, evidence, authority, keys.used)
 
     def _renewed(self, certificate: akcert.AkCertificate) -> akcert.AkCertificate:
         """A newer AK certificate where renewal is due. That it cannot be had is no failure: the old one may still do."""

@@ -55,14 +55,17 @@ class Authority:
         name = "".join(character if character.isalnum() else "-" for character in url)
         self._name = f"signing-keys-{name}.json"
         self._cache = Cache(cache_dir)
+        self.used: t.Optional[t.Dict[str, t.Any]] = None  # kid and x5c of the key that was asked for last
 
     def key(self, kid: str) -> t.Optional[crypto.rsa.RSAPublicKey]:
         """The key of a kid; keys are fetched when the remembered ones do not have it."""
-        found = _certified_key(self._load().get(kid))
+        known = self._load()
+        found = _certified_key(known.get(kid))
         if found is None:
-            fetched = self._fetch()
-            self._save(fetched)
-            found = _certified_key(fetched.get(kid))
+            known = self._fetch()
+            self._save(known)
+            found = _certified_key(known.get(kid))
+        self.used = {"kid": kid, "x5c": [known[kid]]} if found is not None else None
         return found
 
     def _fetch(self) -> t.Dict[str, str]:

@@ -71,8 +71,19 @@ def key_id(vault_uri: t.Optional[str], hsm_uri: t.Optional[str], name: str, vers
     return KeyId(vault, name, version or None, bool(hsm_uri))
 
 
-def release(http: Http, key: KeyId, access_token: str, attestation_token: str, algorithm: str, nonce: str) -> str:
-    """Ask for the key; returns the signed answer (a compact JWS), not verified yet. Raises SkrFailure."""
+def release(
+    http: Http,
+    key: KeyId,
+    access_token: str,
+    attestation_token: str,
+    algorithm: str,
+    nonce: str,
+    heard: t.Optional[t.Callable[[str], None]] = None,
+) -> str:
+    """Ask for the key; returns the signed answer (a compact JWS), not verified yet. Raises SkrFailure.
+
+    ``heard`` is told the vault's id of the request, whatever the answer.
+    """
     reply = http.request(
         "the vault",
         "POST",
@@ -82,6 +93,8 @@ def release(http: Http, key: KeyId, access_token: str, attestation_token: str, a
         params={"api-version": API_VERSION},
         document={"target": attestation_token, "enc": algorithm, "nonce": nonce},
     )
+    if heard is not None:
+        heard(reply.request_id)
     if reply.status != 200:
         raise refusal(reply, key)
     value = reply.json().get("value")

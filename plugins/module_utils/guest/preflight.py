@@ -70,6 +70,7 @@ class Known:
         if self.policy is not None:
             verdict = evaluate.evaluate(self.policy, claims)
             if not verdict.satisfied:
+                self.verdict = verdict
                 return not_met(verdict, authority, {**error.facts, "policy_source": self.source})
         if self.source != "live":
             live = self._live(http, key, access_token)
@@ -82,6 +83,7 @@ class Known:
                         changes = [change.as_dict() for change in compare.changes(self.policy, live)]
                         told.facts["differs_from_given"] = changes
                         told.message += " The live policy is not the one that was given."
+                    self.policy, self.source, self.verdict = live, "live", verdict  # what was decided by
                     return told
         if error.reason == "policy_not_met":
             found = notable.remarks(claims)

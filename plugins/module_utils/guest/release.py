@@ -26,7 +26,7 @@ import typing as t
 
 from ..policy import model
 from ..policy.failure import SkrFailure
-from . import attest, deliver, jws, keyvault, preflight, sign_in, unwrap
+from . import attest, deliver, jws, keyvault, preflight, record, sign_in, unwrap
 from . import material as forms
 from .ahead import Ahead
 from .akcert import iso
@@ -53,6 +53,8 @@ class Wanted:
     start_delay: float = 0.0
     outside_validity: str = "refuse"
     expiry_warning_days: int = 30
+    evidence_dir: t.Optional[str] = None
+    door: str = "module"  # or agent: who asks, for the evidence
 
 
 HandOver = t.Callable[[forms.Material], t.Dict[str, t.Any]]
@@ -71,14 +73,22 @@ def release(guest: attest.Guest, wanted: Wanted, check_mode: bool = False) -> t.
 
         return hand_over
 
-    return perform(guest, wanted, prepare)
+    return perform(guest, wanted if not check_mode else dataclasses.replace(wanted, evidence_dir=None), prepare)
 
 
 def perform(guest: attest.Guest, wanted: Wanted, prepare: t.Callable[[], HandOver]) -> t.Dict[str, t.Any]:
     """The steps around what is done with the key: ``prepare`` belongs to step 1, what it returns is step 9.
 
-    The key is wiped when it has been handed over. Raises SkrFailure.
+    The key is wiped when it has been handed over. Evidence of the try is kept where a folder is named. Raises SkrFailure.
     """
+    with record.kept(guest, wanted) as notes:
+        notes.result = _perform(guest, wanted, prepare, notes)
+    return notes.result
+
+
+def _perform(
+    guest: attest.Guest, wanted: Wanted, prepare: t.Callable[[], HandOver], notes: record.Notes
+) -> t.Dict[str, t.Any]:
     # 1
     key = keyvault.key_id(wanted.vault_uri, wanted.hsm_uri, wanted.key_name, wanted.key_version)
     policy = model.parse(wanted.release_policy) if wanted.release_policy else None
@@ -90,7 +100,8 @@ def perform(guest: attest.Guest, wanted: Wanted, prepare: t.Callable[[], HandOve
         token = Ahead(lambda: sign_in.token(wanted.identity, key.audience, job.imds, job.http))
         # 2
         attestation = job.attest(wanted.client_payload)
-        known = preflight.Known(policy, "given" if policy else None)
+        notes.attests(attestation)
+        known = notes.known = preflight.Known(policy, "given" if policy else None)
         if policy is not None and wanted.preflight != "off":
             known.check(attestation.claims, attestation.authority, wanted.preflight)
         # 3
@@ -100,8 +111,8 @@ def perform(guest: attest.Guest, wanted: Wanted, prepare: t.Callable[[], HandOve
             known.read(job.http, key, access_token)
             known.check(attestation.claims, attestation.authority, wanted.preflight)
         # 5, 6
-        exchange = _Exchange(job, wanted, key, known, attestation, access_token)
-        answer = exchange.run()
+        exchange = _Exchange(job, wanted, key, known, attestation, access_token, notes)
+        answer = notes.answer = exchange.run()
         # 7
         material = bytearray(
             unwrap.unwrap(answer.ciphertext, wanted.wrap_algorithm, exchange.attestation.evidence.decrypt_oaep)
@@ -156,6 +167,7 @@ class _Exchange:
     known: preflight.Known
     attestation: attest.Attestation
     access_token: str
+    notes: record.Notes
     waited: float = 0.0
 
     def run(self) -> jws.Answer:
@@ -193,13 +205,15 @@ class _Exchange:
     def _ask(self) -> jws.Answer:
         nonce = b64u(os.urandom(24))
         algorithm = self.wanted.wrap_algorithm
-        token = keyvault.release(self.job.http, self.key, self.access_token, self.attestation.token, algorithm, nonce)
+        target, heard = self.attestation.token, self.notes.heard
+        token = keyvault.release(self.job.http, self.key, self.access_token, target, algorithm, nonce, heard)
         return jws.verify(token, self.key, algorithm, nonce, ca_bundle(self.job.guest.ca_path))
 
     def _attest_again(self) -> None:
         time.sleep(2.0)
         self.job.drop(self.attestation.evidence)
         self.attestation = self.job.attest(self.wanted.client_payload)
+        self.notes.attests(self.attestation)
 
     def _explained(self, error: SkrFailure) -> SkrFailure:
         """A refusal in the light of what this VM knows: its claims, the policy, how long it waited."""

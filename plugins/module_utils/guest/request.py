@@ -36,4 +36,4 @@ def wanted(options: t.Mapping[str, t.Any]) -> Wanted:
     """What is to be released and how, from checked options with their defaults. Raises SkrFailure ``invalid_input``."""
     from . import deliver
 
-    return arguments.wanted(options, target=deliver.target(options))
+    return arguments.wanted(options, target=deliver.target(options), door="agent")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import typing as t
 
-from . import reasons_delivery, reasons_evidence, reasons_fleet, reasons_revocation, reasons_rotation
+from . import reasons_audit, reasons_delivery, reasons_evidence, reasons_fleet, reasons_revocation, reasons_rotation
 
 
 class Reason(t.NamedTuple):
@@ -437,5 +437,5 @@ REASONS: t.Dict[str, Reason] = {
         "A service answered with a redirect; none is ever followed.", "Check the URL and who answers there."
     ),
 }
-for _room in (reasons_delivery, reasons_evidence, reasons_fleet, reasons_revocation, reasons_rotation):
+for _room in (reasons_audit, reasons_delivery, reasons_evidence, reasons_fleet, reasons_revocation, reasons_rotation):
     REASONS.update({code: Reason(*texts) for code, texts in _room.TEXTS.items()})

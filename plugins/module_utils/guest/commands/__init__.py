@@ -29,6 +29,7 @@ MODULES = {
     "status": "status",
     "attest": "attest",
     "verify": "verify",
+    "verify-evidence": "verify_evidence",
     "explain": "explain",
     "doctor": "doctor",
     "wrap-secret": "wrap_secret",

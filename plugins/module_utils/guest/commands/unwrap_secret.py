@@ -54,7 +54,7 @@ def run(options: t.Dict[str, t.Any]) -> t.Tuple[int, str]:
         entry["envelope_file"] = options["envelope_file"]
     entries = application_secrets.secrets([entry])
     result = application_secrets.unwrap(
-        arguments.guest(values), arguments.wanted(values), entries, bool(options.get("check"))
+        arguments.guest(values), arguments.wanted(values, door="agent"), entries, bool(options.get("check"))
     )
     if options.get("json"):
         return 0, json.dumps({name: value for name, value in result.items() if name != "diff"}, indent=2)

@@ -115,6 +115,7 @@ class Lab:
                 "skr_guest_https_proxy": self.running.proxy_url(name),
                 "skr_event_log_path": str(self._event_log(name)),
                 "skr_cache_dir": str(files / name / "cache"),
+                "skr_evidence_dir": str(files / name / "evidence"),
                 "skr_dest": str(files / name / "app.pem"),
             }
         progress("door: local (loopback, no root needed)")
