@@ -38,7 +38,7 @@ def union(live: Policy, target: Policy) -> Policy:
     """The live policy and the rules of the target that it lacks, each meaning once, in the target's spelling if it has one."""
     found: t.Dict[str, Rule] = {}
     for rule in (*target.rules, *live.rules):
-        found.setdefault(_key(rule), Rule(rule.authority, t.cast(Group, _typed(rule.conditions))))
+        found.setdefault(_key(rule), Rule(rule.authority, t.cast("Group", _typed(rule.conditions))))
     return Policy(live.version, tuple(found.values()))
 
 
@@ -131,6 +131,7 @@ def from_golden(live: Policy, claims: t.Mapping[str, t.Any], weaken: t.Sequence[
     stay. VM ids stay as well. ``weaken`` names the guarded claims (secure boot and the log booleans) that may change.
     Raises SkrFailure ``golden_unfit`` where the VM differs in what must not change, or is not of this policy at all.
     """
+    live = union(Policy(live.version, ()), live)  # each branch once, and its booleans as such, for the message
     fitting = [rule for rule in live.rules if _is_for(rule, claims)]
     if not fitting:
         raise SkrFailure(
