@@ -27,6 +27,8 @@ def _kind(vm: Observation) -> str:
         result = vm.get(name)
         if isinstance(result, t.Mapping) and at(result, "evidence", "tee"):
             return str(at(result, "evidence", "tee"))
+    if at(vm.get("report"), "unreachable"):
+        raise Unseen("the VM was not reached")
     raise Unseen("the VM's kind was not found out")
 
 
