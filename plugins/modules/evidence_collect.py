@@ -14,7 +14,7 @@ author:
   - confidential.azure_skr contributors (@confidential-azure)
 description:
   - Writes the records that M(confidential.azure_skr.key_release), M(confidential.azure_skr.secret_unwrap) and the guest agent kept, and the agent's
-    status and metrics, into one compressed file in a new private folder of the login user, for M(ansible.builtin.fetch) to move. Role C(evidence) does
+    status and metrics, into one compressed file in a new private folder of the login user, for C(ansible.builtin.fetch) to move. Role C(evidence) does
     it all.
   - What is in the records is in no result of this module, and so in no job output. Fetch with C(become=false); with C(become=true) Ansible
     moves files through task results.

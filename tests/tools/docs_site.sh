@@ -12,14 +12,5 @@ export ANSIBLE_COLLECTIONS_PATH=$PWD/.collections
 antsibull-docs collection --use-current --squash-hierarchy --fail-on-error --no-add-antsibull-docs-version \
   --dest-dir "$site/source/collection" confidential.azure_skr
 cp -r docs/*.md docs/conf.py docs/diagrams "$site/source/"
-# Pages that are agreed on and not there yet, so that links to them lead somewhere.
-python - "$site/source" <<'END'
-import pathlib, sys, yaml
-for name in yaml.safe_load(pathlib.Path("tests/tools/agreed-names.yml").read_text()).get("page", []):
-    path = pathlib.Path(sys.argv[1], name)
-    if not path.exists():
-        path.write_text(f"# {path.stem.capitalize()}\n\nThis page is not written yet.\n")
-        print(f"{name} is not written yet")
-END
 sphinx-build -q -b html -W --keep-going -j 2 -d "$site/doctrees" "$site/source" "$site/html"
 python tests/tools/check_links.py "$site/html"
