@@ -7,6 +7,7 @@ order. Prints what it does, writes .bench/fleet.json, and ends with 1 when a sce
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import sys
@@ -17,7 +18,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests"))
-from benchmarks import ssh_fleet  # noqa: E402  # found through the line above
+from benchmarks import rollouts, ssh_fleet  # noqa: E402  # found through the line above
 from benchmarks.fleet import VMS, control  # noqa: E402
 from labkit import Lab, lab  # noqa: E402
 
@@ -60,8 +61,26 @@ def release(made: Lab) -> list[Measured]:
     return [*rows, ("fleet.vault_peak_10s", made.peak(vault, since=mark), "requests of a vault", 2000)]
 
 
-# What follows a release belongs here: roll-outs with and without a budget, with failures, with a canary.
-SCENARIOS: list[Callable[[Lab], list[Measured]]] = [provision, release]
+def told(scenario: Callable[[Lab, Callable[[str], None]], list[Measured]]) -> Callable[[Lab], list[Measured]]:
+    """A scenario that prints what its runs say."""
+
+    @functools.wraps(scenario)
+    def run(made: Lab) -> list[Measured]:
+        return scenario(made, say)
+
+    return run
+
+
+def resume(made: Lab, tell: Callable[[str], None]) -> list[Measured]:
+    return rollouts.resume(made, tell=tell)
+
+
+resume.__doc__ = rollouts.resume.__doc__
+SCENARIOS: list[Callable[[Lab], list[Measured]]] = [
+    provision,
+    release,
+    *map(told, (rollouts.budget, rollouts.storm, rollouts.canary, resume, rollouts.rotation, rollouts.audit)),
+]
 
 
 def main() -> int:
