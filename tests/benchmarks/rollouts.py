@@ -12,6 +12,7 @@ import json
 import re
 import subprocess
 from collections.abc import Callable, Iterator
+from concurrent import futures
 from typing import Any
 
 from labkit import Lab
@@ -55,7 +56,7 @@ class Rollouts:
     ) -> subprocess.CompletedProcess[str]:
         """A playbook to its end, which must be this one; prints the lines of its summary."""
         given = {**self.variables, "skr_run": run, "skr_wait_for_grant": 0, **variables}
-        done = self.lab.playbook(name, *FORKS, *words, variables=given)
+        done: subprocess.CompletedProcess[str] = self.lab.playbook(name, *FORKS, *words, variables=given)
         assert done.returncode == ends, done.stdout[-4000:] + done.stderr[-2000:]
         for line in done.stdout.splitlines():
             if re.search(r"hosts hold the key|STOPPED|^\s+- '?(released|[a-z_]+): \d+ hosts?\b", line):
@@ -102,12 +103,21 @@ class Rollouts:
             self.lab.inventory = before
 
 
-def budget(made: Lab, tell: Callable[[str], Any] = silent) -> list[Measured]:
-    """AC-24 with a budget: a limit that all hosts together would break is kept, and nobody is refused."""
+def budget(
+    made: Lab,
+    tell: Callable[[str], Any] = silent,
+    meanwhile: Callable[[Lab], list[Measured]] = lambda _made: [],
+) -> list[Measured]:
+    """AC-24 with a budget: a limit that all hosts together would break is kept, and nobody is refused.
+
+    Most of that is waiting. ``meanwhile`` runs beside it, in a cloud that counts requests, and its rows come first.
+    """
     runs = Rollouts(made, tell=tell)
     mark = made.mark
-    with runs.limit(LIMIT), runs.two_requests():
+    with runs.limit(LIMIT), runs.two_requests(), futures.ThreadPoolExecutor(1) as pool:
+        beside = pool.submit(meanwhile, made)
         runs.play("rollout", "budget", skr_request_limit=LIMIT)
+        rows = beside.result()
     asked = runs.asked(mark)
     assert len(asked) >= 2 * len(made.hosts) > LIMIT, len(asked)
     assert runs.state("budget")["open"] == []
@@ -117,6 +127,7 @@ def budget(made: Lab, tell: Callable[[str], Any] = silent) -> list[Measured]:
     moments = sorted(fleet_budget.delay(host, fleet, allowed) for host in fleet)
     most = max(sum(begin <= one < begin + fleet_budget.WINDOW_S for one in moments) for begin in moments)
     return [
+        *rows,
         (
             "rollout.vault_peak_10s",
             made.peak(runs.vault, since=mark),
