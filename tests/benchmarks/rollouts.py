@@ -27,6 +27,13 @@ FORKS = ("--forks", "25")
 CANARY, EACH = 5, 4  # hosts of the first batch; hosts that fail for each of the three reasons
 
 
+def _failures(done: subprocess.CompletedProcess[str]) -> str:
+    """What failed in a playbook, without the recap of all hosts."""
+    body = done.stdout.partition("PLAY RECAP")[0]
+    fatal = [body[found.start() : found.start() + 1500] for found in re.finditer(r"^fatal: ", body, re.MULTILINE)]
+    return "\n".join([f"ended with {done.returncode}", *(fatal[:3] or [body[-3000:]]), done.stderr[-2000:]])
+
+
 def silent(_text: str) -> None:
     """For who prints nothing."""
 
@@ -57,7 +64,7 @@ class Rollouts:
         """A playbook to its end, which must be this one; prints the lines of its summary."""
         given = {**self.variables, "skr_run": run, "skr_wait_for_grant": 0, **variables}
         done: subprocess.CompletedProcess[str] = self.lab.playbook(name, *FORKS, *words, variables=given)
-        assert done.returncode == ends, done.stdout[-4000:] + done.stderr[-2000:]
+        assert done.returncode == ends, _failures(done)
         for line in done.stdout.splitlines():
             if re.search(r"hosts hold the key|STOPPED|^\s+- '?(released|[a-z_]+): \d+ hosts?\b", line):
                 self.tell(f"   {line.strip(' -')[:150]}")
@@ -231,7 +238,7 @@ def resume(
     assert runs.touched(mark) == set(hosts) - set(away)
 
     done = made.playbook("provision", "--limit", ",".join(nobody), variables=variables)
-    assert done.returncode == 0, done.stdout[-3000:]
+    assert done.returncode == 0, _failures(done)
     mark = made.mark
     runs.play("rollout", "second", ends=2, skr_resume=runs.file("first"))
     wrong = touched_wrongly(runs.touched(mark), broken)
@@ -269,7 +276,7 @@ def audit(made: Lab, tell: Callable[[str], Any] = silent) -> list[Measured]:
     mark = made.mark
     given = {"skr_audit_dest": str(made.directory), "skr_audit_name": "fleet"}
     done = made.playbook("audit", *FORKS, variables=given)
-    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
+    assert done.returncode == 0, _failures(done)
     told = re.search(r"VERIFIED: \d+ records of \d+ hosts", done.stdout)
     assert told, done.stdout[-4000:]
     path = made.directory / "fleet.tar.gz"
