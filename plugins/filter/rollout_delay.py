@@ -14,7 +14,7 @@ author:
   - confidential.azure_skr contributors (@confidential-azure)
 description:
   - Spreads the hosts of a batch over the time in which a vault can answer them all, so that a fleet does not run into the vault's limits.
-  - The moment belongs to the host's name and is the same in every run.
+  - The moment follows from the host's place in the batch and its name, and is the same in every run.
 positional: batch
 options:
   _input:
@@ -24,7 +24,7 @@ options:
     required: true
   batch:
     description:
-      - Names of all hosts of the batch.
+      - Names of all hosts of the batch, in the order in which they have their turn.
     type: list
     elements: str
     required: true

@@ -20,11 +20,13 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests"))
 from benchmarks.agent import agent_costs  # noqa: E402  # found through the line above
 from benchmarks.fleet import control_costs, fleet_costs  # noqa: E402
+from benchmarks.rollouts import resume  # noqa: E402
 from benchmarks.ssh_fleet import HOSTS, ssh_costs  # noqa: E402
 from labkit import Lab, environment, lab  # noqa: E402
 
 OUTPUT = ROOT / ".bench"
 ROUNDS = 7
+VAULT = {"skr_vault_name": "kv-skr-bench-6", "skr_enable_rbac_authorization": False}
 
 
 def measure(name: str, value: float, unit: str, limit: float) -> dict[str, Any]:
@@ -74,10 +76,9 @@ def site_costs(made: Lab) -> list[dict[str, Any]]:
     few = provision(made, ["cvm-01", "cvm-02"], "kv-skr-bench-2")
     many = provision(made, list(made.hosts), "kv-skr-bench-6")
     mark = made.mark
-    variables = {"skr_vault_name": "kv-skr-bench-6", "skr_enable_rbac_authorization": False}
-    made.playbook("site", variables=variables)
+    made.playbook("site", variables=VAULT)
     mark = made.mark
-    second = made.playbook("site", variables=variables)
+    second = made.playbook("site", variables=VAULT)
     assert second.returncode == 0, second.stdout
     return [
         measure("site.grant_writes", max(few, many), f"writes for {len(made.hosts)} VMs", 2),
@@ -175,6 +176,7 @@ def main() -> int:
     with lab("--vms", "6", "--door", "local") as made:
         results = [*site_costs(made), *release_costs(made), *module_start(made), *policy_costs()]
         results += [measure(*row) for row in (*agent_costs(made), *control_costs(made), *fleet_costs(made))]
+        results += [measure(*row) for row in resume(made, VAULT, each=1)]
     if os.geteuid() == 0:
         with lab("--vms", str(HOSTS), "--door", "ssh") as made:
             results += [measure(*row) for row in ssh_costs(made)]
@@ -192,6 +194,7 @@ def main() -> int:
         "inventory500.",
         "fleet500.",
         "fleet.",
+        "resume.",
     ]
     results.sort(key=lambda row: next(place for place, start in enumerate(order) if row["name"].startswith(start)))
     OUTPUT.mkdir(exist_ok=True)

@@ -4,8 +4,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """How fast a fleet may ask one vault: the documented windows, and the moment at which each host begins.
 
-The moment comes from the host's name, so that it is the same in every run and needs no clock or lottery. It counts from
-the start of the batch; a host that Ansible reaches later anyway waits no longer. Source of the limits: "Azure Key Vault
+The moment comes from the host's place in the batch and its name, so that it is the same in every run and needs no clock or
+lottery. It counts from the start of the batch; a host that Ansible reaches later anyway waits no longer. Source of the limits: "Azure Key Vault
 service limits", HSM keys, all operations but creation, for each vault and region in ten seconds.
 """
 
@@ -92,8 +92,10 @@ def spread(hosts: int, allowed: float, slices: int = 1) -> float:
 def delay(host: str, batch: t.Sequence[str], allowed: float, slices: int = 1) -> float:
     """Seconds after the start of its batch at which this host begins; 0 without a budget (``allowed`` 0).
 
-    Hosts are lined up by a digest of their names, which mixes racks and rows, and begin one after the other; within its
-    place in the line each begins at a moment of its own, so that slices, which do not know each other, do not beat in time.
+    Hosts begin one after the other in the order of the batch, which is that in which Ansible comes to them: in any other order
+    those that come first, and wait long, would keep all forks busy, and those that come after them would find their moments
+    gone and begin all at once. Within its place each begins at a moment that belongs to its name, so that slices, which do not
+    know each other, do not beat in time.
     """
     if allowed <= 0:
         return 0.0
@@ -103,9 +105,8 @@ def delay(host: str, batch: t.Sequence[str], allowed: float, slices: int = 1) ->
             f"host {host!r} is none of the batch's {len(batch)} hosts.",
             {"option": "host", "found": host},
         )
-    line = sorted(batch, key=lambda name: (_fraction(name), name))
-    place = line.index(host) + _fraction(f"{host} within its place")
-    return round(place / len(line) * spread(len(line), allowed, slices), 3)
+    place = list(batch).index(host) + _fraction(host)
+    return round(place / len(batch) * spread(len(batch), allowed, slices), 3)
 
 
 def _fraction(text: str) -> float:

@@ -3,8 +3,8 @@
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Callable
-from random import Random
 
 import pytest
 from hypothesis import given, settings
@@ -60,14 +60,28 @@ def test_slices_that_do_not_know_each_other_stay_within_it_together() -> None:
 
 
 @settings(max_examples=50, deadline=None)
-@given(st.lists(st.text(min_size=1, max_size=20), min_size=1, max_size=40, unique=True), st.randoms())
-def test_the_moment_belongs_to_the_name(hosts: list[str], random: Random) -> None:
-    allowed = 100.0
-    before = {host: budget.delay(host, hosts, allowed) for host in hosts}
-    shuffled = list(hosts)
-    random.shuffle(shuffled)
-    assert {host: budget.delay(host, shuffled, allowed) for host in hosts} == before
-    assert all(0 <= moment <= budget.spread(len(hosts), allowed) for moment in before.values())
+@given(st.lists(st.text(min_size=1, max_size=20), min_size=1, max_size=40, unique=True))
+def test_the_moment_belongs_to_place_and_name(hosts: list[str]) -> None:
+    moments = [budget.delay(host, hosts, 100.0) for host in hosts]
+    assert moments == [budget.delay(host, hosts, 100.0) for host in hosts]
+    width = budget.spread(1, 100.0)
+    # Each within its own place, at the same part of it whatever the place is.
+    for place, (host, moment) in enumerate(zip(hosts, moments, strict=True)):
+        assert moment == pytest.approx(place * width + budget.delay(host, [host], 100.0), abs=0.002)
+        assert 0 <= moment - place * width <= width + 0.002
+
+
+@pytest.mark.parametrize("forks", [5, 10, 25, 50])
+def test_the_window_is_kept_however_many_hosts_work_at_a_time(forks: int) -> None:
+    """A host that waits for its moment holds a fork; the others of the batch come to their turn as forks become free."""
+    hosts, allowed, work = FLEET[:50], 40.0, 1.5
+    free, moments = [0.0] * forks, list[float]()
+    for host in hosts:
+        fork = heapq.heappop(free)
+        begins = max(fork, budget.delay(host, hosts, allowed))
+        moments.append(begins)
+        heapq.heappush(free, begins + work)
+    assert peak(moments) * budget.REQUESTS_A_RELEASE <= allowed + 2 * budget.REQUESTS_A_RELEASE
 
 
 def test_no_budget_means_no_waiting() -> None:

@@ -65,6 +65,8 @@ class Throttle:
 
     def _refusal(self, reason: str, now: float) -> Refusal:
         """The service promises no Retry-After; it is sent unless the lab is told otherwise."""
-        left = math.ceil((self._window + 1) * WINDOW - now)
-        headers = {"Retry-After": str(max(1, left))} if self._world.throttling_tells else {}
-        return refuse(429, "Throttled", _TEXT + reason, headers=headers, clause="vault.throttled")
+        left = max(1, math.ceil((self._window + 1) * WINDOW - now))
+        tells = self._world.throttling_tells
+        headers = {"Retry-After": str(left)} if tells else {}
+        audit = {"retry_after": left} if tells else {}
+        return refuse(429, "Throttled", _TEXT + reason, headers=headers, clause="vault.throttled", **audit)
