@@ -221,7 +221,7 @@ def main() -> None:
     options = module.params
 
     def run() -> t.Dict[str, t.Any]:
-        once.install()
+        once.install(options["cache_dir"])
         arguments.require_libraries()
         from ansible_collections.confidential.azure_skr.plugins.module_utils.guest import deliver, http, release
 
