@@ -57,6 +57,13 @@ def test_verdicts(result: dict[str, Any], expected: tuple[str, str, str]) -> Non
     assert "trace" not in one["facts"]
 
 
+def test_what_was_waited_in_earlier_runs_of_the_module_counts() -> None:
+    asked = {"invocation": {"module_args": {"wait_for_grant": 45.0}}}
+    for result, waited in (({"waited_s": 3.2}, 3.2), ({"waited_s": 3.2, "attempts": 3}, 95.2), ({"attempts": 1}, 0.0)):
+        assert verdict.verdict("web-001", {**RELEASED, **asked, **result})["waited_s"] == waited
+    assert verdict.verdict("web-001", {**RELEASED, "waited_s": 3.2, "attempts": 2})["waited_s"] == 4.2
+
+
 def test_twelve_of_five_hundred_for_three_reasons() -> None:
     """AC-25: the others are unaffected, the summary is grouped, and exactly the twelve are open."""
     bad = {host: result for host, result in zip(FLEET[7::41], [REFUSED, UNREACHABLE, BROKEN] * 4, strict=False)}
