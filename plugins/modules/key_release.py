@@ -197,6 +197,8 @@ facts:
   returned: failure
 """
 
+import atexit
+import gc
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
@@ -221,7 +223,7 @@ def main() -> None:
     options = module.params
 
     def run() -> t.Dict[str, t.Any]:
-        once.install()
+        once.install(options["cache_dir"])
         arguments.require_libraries()
         from ansible_collections.confidential.azure_skr.plugins.module_utils.guest import deliver, http, release
 
@@ -233,4 +235,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    # A process of half a second: looking for garbage, now and at its end, would take a tenth of it.
+    gc.disable()
+    atexit.register(gc.freeze)
     main()

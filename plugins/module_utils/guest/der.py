@@ -11,8 +11,7 @@ here, so that a library's strictness can never stop a release. Signatures are ch
 from __future__ import annotations
 
 import base64
-import calendar
-import time
+import datetime
 import typing as t
 
 SEQUENCE, SET, OID, INTEGER, OCTETS, BITS = 0x30, 0x31, 0x06, 0x02, 0x04, 0x03
@@ -175,7 +174,11 @@ def _time(field: Element) -> float:
         if field.tag == UTC_TIME:  # RFC 5280 4.1.2.5.1: years 50 to 99 are of the last century
             year = int(text[:2])
             text = f"{1900 + year if year >= 50 else 2000 + year}{text[2:]}"
-        return float(calendar.timegm(time.strptime(text, "%Y%m%d%H%M%SZ")))
+        if len(text) != 15 or not text[:14].isdecimal() or text[14] != "Z":
+            raise ValueError("wanted YYYYMMDDHHMMSSZ")
+        # Not time.strptime, whose regular expressions would be compiled for this alone.
+        month, *rest = (int(text[at : at + 2]) for at in range(4, 14, 2))
+        return datetime.datetime(int(text[:4]), month, *rest, tzinfo=datetime.timezone.utc).timestamp()
     except ValueError as error:
         raise DerError(f"bad time {text!r}") from error
 

@@ -10,8 +10,11 @@ which is never asked through a proxy.
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import os
 import random
+import re
 import ssl
 import threading
 import time
@@ -34,6 +37,7 @@ _BUNDLES = (
     "/etc/ssl/ca-bundle.pem",
     "/etc/ssl/cert.pem",
 )
+_HASHED = re.compile(r"[0-9a-f]{8}\.[0-9]\Z")
 _MAX_BODY = 4 << 20
 _MAX_WAIT = 60.0
 
@@ -87,6 +91,21 @@ def ca_bundle(ca_path: t.Optional[str]) -> str:
     raise SkrFailure("tls_untrusted", "This machine has no CA bundle.", {"looked_at": list(_BUNDLES)})
 
 
+def ca_folder(ca_path: t.Optional[str]) -> t.Optional[str]:
+    """The folder in which the distribution keeps the authorities of its bundle under OpenSSL's names, if it has one.
+
+    OpenSSL reads from it the one authority that it needs, which spares reading some 150. Whoever names a bundle, by the
+    option or by a variable, means that bundle and nothing else.
+    """
+    if not ca_path and not os.environ.get("SSL_CERT_DIR"):
+        bundle = ca_bundle(None)
+        folder = os.path.dirname(bundle)
+        with contextlib.suppress(OSError):
+            if bundle in _BUNDLES and any(_HASHED.match(name) for name in os.listdir(folder)):
+                return folder
+    return None
+
+
 def service_address(option: str, url: str, example: str) -> str:
     """An option's URL as ``https://host``, in lower case and without a final slash.
 
@@ -127,6 +146,7 @@ class Http:
     ) -> None:
         self.count = 0
         self._bundle = None if local else ca_bundle(ca_path)
+        self._folder = None if local else ca_folder(ca_path)
         self._proxy, self._local, self._timeout = https_proxy, local, timeout
         self._sleep = time.sleep if sleep is None else sleep
         self._session: t.Any = None
@@ -226,13 +246,19 @@ class Http:
             from . import lean
 
             if lean.serves(self.proxies("https://vault.invalid")):
-                return lean.Session(ssl.create_default_context(cafile=self._bundle) if self._bundle else None)
+                return lean.Session(*self._contexts())
         made = _session()
         if self._bundle:
             from . import trust
 
             made.mount("https://", trust.adapter(self._bundle))
         return made
+
+    def _contexts(self) -> t.List[t.Callable[[], ssl.SSLContext]]:
+        """What servers are verified against: the distribution's folder, then its bundle, or what the user named alone."""
+        places = [{"capath": self._folder}] if self._folder else []
+        places += [{"cafile": self._bundle}] if self._bundle else []
+        return [functools.partial(ssl.create_default_context, **place) for place in places]
 
     def _tls_failure(self, what: str, host: str, error: BaseException) -> SkrFailure:
         """A broken handshake may pass and is not a matter of trust; a bundle without certificates is the user's."""

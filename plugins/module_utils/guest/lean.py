@@ -16,6 +16,7 @@ import http.client
 import json as codec
 import select
 import ssl
+import threading
 import typing as t
 from urllib.parse import unquote, urlencode, urlsplit
 
@@ -49,10 +50,16 @@ class Response:
 
 
 class Session:
-    """Connections by server, kept open between requests. ``context`` says which servers are trusted."""
+    """Connections by server, kept open between requests.
 
-    def __init__(self, context: t.Optional[ssl.SSLContext]) -> None:
-        self._context = context
+    ``contexts`` make what servers are verified against. One that does not verify against the first is tried with the next,
+    on a new connection; nothing has been sent then. The first is made at once.
+    """
+
+    def __init__(self, *contexts: t.Callable[[], ssl.SSLContext]) -> None:
+        self._contexts = list(contexts)
+        self._context = self._contexts.pop(0)() if contexts else None
+        self._lock = threading.Lock()
         self._idle: t.Dict[Place, t.List[http.client.HTTPConnection]] = {}
 
     def request(
@@ -99,12 +106,30 @@ class Session:
             if kept.sock and not select.select([kept.sock], [], [], 0)[0]:
                 return kept
             kept.close()  # whatever can be read from it is its end
+        while True:
+            context = self._context
+            try:
+                return self._connected(place, timeout, context)
+            except ssl.SSLCertVerificationError:
+                if not self._another(context):
+                    raise
+
+    def _another(self, refused: t.Optional[ssl.SSLContext]) -> bool:
+        """Whether there is another context than that one by now."""
+        with self._lock:
+            if self._context is refused and self._contexts:
+                self._context = self._contexts.pop(0)()
+            return self._context is not refused
+
+    def _connected(
+        self, place: Place, timeout: Timeout, context: t.Optional[ssl.SSLContext]
+    ) -> http.client.HTTPConnection:
         scheme, host, port, proxy = place
         through = urlsplit(proxy)
         near = (through.hostname or "", through.port or 80) if proxy else (host, port)
         made: http.client.HTTPConnection
         if scheme == "https":
-            made = http.client.HTTPSConnection(*near, timeout=timeout[0], context=self._context)
+            made = http.client.HTTPSConnection(*near, timeout=timeout[0], context=context)
             if proxy:
                 made.set_tunnel(host, port, _authorization(through))
         else:

@@ -244,8 +244,8 @@ def keep(folder: str, record: t.Mapping[str, t.Any]) -> str:
     descriptor, temporary = tempfile.mkstemp(prefix=".", dir=folder)  # of mode 0600
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
-            json.dump(record, stream, separators=(",", ":"), sort_keys=True)
-            stream.write("\n")
+            # Not json.dump, which leaves the encoder that is written in C unused.
+            stream.write(json.dumps(record, separators=(",", ":"), sort_keys=True) + "\n")
         os.replace(temporary, path)
     except BaseException:
         with contextlib.suppress(OSError):

@@ -18,7 +18,10 @@ import time
 import typing as t
 
 from ..policy.failure import SkrFailure
-from . import hcl, snp, snp_verify, tdx, tdx_verify
+from . import hcl, snp, snp_verify
+
+if t.TYPE_CHECKING:
+    from . import tdx
 
 REQUIRE = ("any", "confidential", "snp", "tdx")
 _REFETCH = 2
@@ -171,6 +174,8 @@ def endorse_snp(report: hcl.HclReport, fetch_chain: t.Callable[[], str], extra_r
 
 def endorse_tdx(report: hcl.HclReport, fetch_quote: t.Callable[[bytes], bytes], extra_roots_pem: str) -> Tdx:
     """The report with a quote that was made of it and verifies."""
+    from . import tdx, tdx_verify  # compiled on the VMs that need them
+
     hardware = tdx.parse_report(report.hardware_report)
     quote = tdx.parse_quote(fetch_quote(hardware.raw))
     tdx_verify.verify(quote, hardware.report_data, extra_roots_pem)

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import typing as t
 
@@ -66,7 +67,26 @@ def _parsed(loader: t.Callable[..., t.Any], content: bytes) -> t.Any:
     try:
         return loader(content, None, unsafe_skip_rsa_key_validation=True)
     except TypeError:  # cryptography before 39, or a key with a password, which the second call tells
-        return loader(content, None)
+        with _unsearched():
+            return loader(content, None)
+
+
+@contextlib.contextmanager
+def _unsearched() -> t.Iterator[None]:
+    """What ``unsafe_skip_rsa_key_validation`` became was a switch of the library's backend until 38; else all is checked."""
+    try:
+        from cryptography.hazmat.backends.openssl.backend import backend
+    except ImportError:
+        backend = None
+    if not hasattr(backend, "_rsa_skip_check_key"):
+        yield
+        return
+    switched: t.Any = backend
+    before, switched._rsa_skip_check_key = switched._rsa_skip_check_key, True
+    try:
+        yield
+    finally:
+        switched._rsa_skip_check_key = before
 
 
 def _consistent(key: crypto.rsa.RSAPrivateKey) -> bool:

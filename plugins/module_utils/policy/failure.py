@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import typing as t
 
-from .reasons import REASONS
-
 
 class SkrFailure(Exception):
     """A failure with everything a person needs to act on it.
@@ -37,6 +35,10 @@ class SkrFailure(Exception):
         next_step: t.Optional[str] = None,
     ) -> None:
         super().__init__(message)
+        from .reasons import (
+            REASONS,
+        )  # here, because a success needs none of their texts: over a fleet, compiling them counts
+
         known = REASONS[reason]
         self.reason = reason
         self.message = message

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -55,6 +56,13 @@ def test_verdicts(result: dict[str, Any], expected: tuple[str, str, str]) -> Non
     assert one["verdict"] == "released" or one["next_step"]
     assert one["reason"] == "released" or one["reason"] in REASONS
     assert "trace" not in one["facts"]
+
+
+def test_what_was_waited_in_earlier_runs_of_the_module_counts() -> None:
+    for result, waited in (({"waited_s": 3.2}, 3.2), ({"waited_s": 3.2, "attempts": 3}, 95.2), ({"attempts": 1}, 0.0)):
+        assert verdict.verdict("web-001", {**RELEASED, **result})["waited_s"] == waited
+    role = Path(__file__).parents[3] / "roles/key_release/vars/main.yml"
+    assert f"key_release_wait_chunk: {verdict.WAIT_CHUNK:g}\n" in role.read_text()
 
 
 def test_twelve_of_five_hundred_for_three_reasons() -> None:

@@ -203,3 +203,31 @@ def test_a_certificate_beyond_any_size() -> None:
 def test_pem_beyond_ascii() -> None:
     with pytest.raises(der.DerError):
         der.pem_certificates(pem(PLAIN).replace("M", "\u00e9", 1))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "260101000000",
+        "2601010000000",
+        "260101000000+",
+        "26010100000xZ",
+        "261301000000Z",
+        "260230000000Z",
+        "260101240000Z",
+        "",
+    ],
+)
+def test_times_that_are_none(text: str) -> None:
+    with pytest.raises(der.DerError, match="bad time"):
+        der._time(der.element(tlv(der.UTC_TIME, text.encode())))
+
+
+def test_times_of_both_kinds() -> None:
+    for tag, text, year in (
+        (der.UTC_TIME, "500228235959Z", 1950),
+        (der.UTC_TIME, "490228235959Z", 2049),
+        (der.GENERALIZED_TIME, "99991231235959Z", 9999),
+    ):
+        found = time.gmtime(der._time(der.element(tlv(tag, text.encode()))))
+        assert time.strftime("%m%d%H%M%S", found) == text[-11:-1] and found.tm_year == year

@@ -7,6 +7,7 @@ import json
 import socket
 import ssl
 import struct
+import subprocess
 import threading
 import typing as t
 import warnings
@@ -254,6 +255,80 @@ def test_a_machine_without_any_bundle(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(http.os.path, "isfile", lambda _path: False)
     with refused("tls_untrusted"):
         http.ca_bundle(None)
+
+
+AUTHORITY = fakes.chain()[-1]
+
+
+def hashed(folder: Path) -> Path:
+    """The authority under the name by which OpenSSL looks for it."""
+    name = subprocess.run(
+        ["openssl", "x509", "-hash", "-noout"], input=fakes.pem(AUTHORITY), capture_output=True, check=True
+    )
+    path = folder / f"{name.stdout.decode().strip()}.0"
+    path.write_bytes(fakes.pem(AUTHORITY))
+    return path
+
+
+@pytest.fixture
+def distribution(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A machine whose bundle knows the authority, without a folder of single ones."""
+    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR"):
+        monkeypatch.delenv(name, raising=False)
+    (tmp_path / "certs").mkdir()
+    monkeypatch.setattr(http, "_BUNDLES", (bundle(tmp_path / "certs"),))
+    monkeypatch.setattr(http.Http, "lean", True)
+    return tmp_path / "certs"
+
+
+def test_folder_is_the_distributions_own_or_none(distribution: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert http.ca_folder(None) is None  # no authority under such a name
+    hashed(distribution)
+    assert http.ca_folder(None) == str(distribution)
+    assert http.ca_folder(str(distribution / "ca.pem")) is None
+    for name in ("SSL_CERT_DIR", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"):
+        monkeypatch.setenv(name, __file__)
+        assert http.ca_folder(None) is None, name
+        monkeypatch.delenv(name)
+
+
+@pytest.mark.parametrize("kept", ["both", "bundle", "folder"])
+def test_tls_is_verified_against_the_distributions_folder_or_bundle(
+    kept: str, distribution: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: t.List[t.Any] = []
+    usual = ssl.create_default_context
+    monkeypatch.setattr(ssl, "create_default_context", lambda **place: made.append(place) or usual(**place))
+    name = hashed(distribution)
+    other = fakes.pem(fakes.chain()[0])
+    if kept == "bundle":
+        name.write_bytes(other)
+    if kept == "folder":
+        (distribution / "ca.pem").write_bytes(other)
+    with Site(answer({"a": 1}), tls=tls(tmp_path, "localhost")) as site:
+        client = http.Http()
+        for _round in range(2):
+            assert client.request("the vault", "GET", f"https://localhost:{site.port}/").json() == {"a": 1}
+    assert len(site.asked) == 2
+    in_turn = [{"capath": str(distribution)}, {"cafile": str(distribution / "ca.pem")}]
+    assert made == (in_turn if kept == "bundle" else in_turn[:1])
+
+
+@pytest.mark.parametrize("stranger", ["authority", "host"])
+def test_what_neither_folder_nor_bundle_verifies_is_refused(stranger: str, distribution: Path, tmp_path: Path) -> None:
+    name = hashed(distribution)
+    if stranger == "authority":
+        other = fakes.pem(fakes.chain()[0])
+        name.write_bytes(other)
+        (distribution / "ca.pem").write_bytes(other)
+    host = "localhost" if stranger == "authority" else "elsewhere.example"
+    with Site(answer({}), tls=tls(tmp_path, host)) as site:
+        client = http.Http(sleep=Slept())
+        for _round in range(2):
+            with refused("tls_untrusted") as info:
+                client.request("the vault", "GET", f"https://localhost:{site.port}/", AGAIN)
+            assert str(distribution / "ca.pem") in info.value.message
+    assert not site.asked
 
 
 # --- proxies

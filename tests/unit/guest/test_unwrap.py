@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import subprocess
+import sys
 import typing as t
 from types import SimpleNamespace
 
@@ -354,3 +355,25 @@ def test_rsa_key_whose_numbers_do_not_fit_is_refused(member: str) -> None:
         private_numbers=lambda: SimpleNamespace(public_numbers=key.public_key().public_numbers(), **numbers)
     )
     assert not unwrap._consistent(forged)  # type: ignore[arg-type]
+
+
+def test_older_library_is_asked_without_its_search_for_primes_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    """cryptography 38 has a switch in place of an option; it is put back, and what lacks both checks everything."""
+    seen: t.List[t.Any] = []
+    old = SimpleNamespace(_rsa_skip_check_key=False)
+
+    def loader(content: bytes, password: None) -> bytes:
+        seen.append(getattr(old, "_rsa_skip_check_key", None))
+        if content == b"broken":
+            raise ValueError(content)
+        return content
+
+    monkeypatch.setitem(sys.modules, "cryptography.hazmat.backends.openssl.backend", SimpleNamespace(backend=old))
+    assert unwrap._parsed(loader, b"key") == b"key"
+    with pytest.raises(ValueError, match="broken"):
+        unwrap._parsed(loader, b"broken")
+    assert seen == [True, True] and old._rsa_skip_check_key is False
+    del old._rsa_skip_check_key
+    assert unwrap._parsed(loader, b"key") == b"key" and seen[-1] is None and not hasattr(old, "_rsa_skip_check_key")
+    monkeypatch.setitem(sys.modules, "cryptography.hazmat.backends.openssl.backend", None)  # a library without it
+    assert unwrap._parsed(loader, b"key") == b"key"

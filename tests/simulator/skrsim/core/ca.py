@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import datetime
+import hashlib
 import ipaddress
 import ssl
 import threading
@@ -123,6 +124,28 @@ class LabCA:
         system = next((Path(found).read_bytes() for found in _SYSTEM_BUNDLES if Path(found).exists()), b"")
         path.write_bytes(system.rstrip(b"\n") + b"\n" + self.ca_pem)
         return path
+
+    def hashed(self, directory: Path) -> Path:
+        """Write this authority under the name by which OpenSSL finds it in a folder, as distributions do beside a bundle."""
+        path = directory / f"{_name_hash(self.certificate.subject)}.0"
+        path.write_bytes(self.ca_pem)
+        return path
+
+
+def _name_hash(subject: x509.Name) -> str:
+    """OpenSSL's X509_NAME_hash of the names made here: ASCII, without spaces at the ends or two in a row."""
+    oids = {NameOID.COMMON_NAME: b"\x55\x04\x03", NameOID.ORGANIZATION_NAME: b"\x55\x04\x0a"}
+    canonical = b""
+    for attribute in subject:
+        text = str(attribute.value).lower().encode("ascii")
+        pair = _tlv(0x06, oids[attribute.oid]) + _tlv(0x0C, text)
+        canonical += _tlv(0x31, _tlv(0x30, pair))
+    return hashlib.sha1(canonical, usedforsecurity=False).digest()[3::-1].hex()
+
+
+def _tlv(tag: int, content: bytes) -> bytes:
+    assert len(content) < 128
+    return bytes([tag, len(content)]) + content
 
 
 def _general(entry: str) -> x509.GeneralName:

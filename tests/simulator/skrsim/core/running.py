@@ -24,6 +24,7 @@ class Running:
         self.app = app
         self.ca: LabCA = app.world.services["ca"]
         self.bundle = self.ca.bundle(directory / "ca-bundle.pem")
+        self.authority = self.ca.hashed(self.ca.directory)
         self.loop = asyncio.new_event_loop()
         self.imds_ports: dict[str, int] = {}
         self.tls_port = self.proxy_port = 0

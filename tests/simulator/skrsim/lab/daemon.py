@@ -216,7 +216,8 @@ class Lab:
         tpm.mount(devices / "tpm0", exclusive=True)
         made = host.Host(name, number, self.plan.runtime / name, devices)
         made.prepare(address, tpm.event_log, (ssh / "id.pub").read_text(), self.platform.root_pem)
-        made.start(namespace, self.running.bundle, [self.plan.directory, self.plan.runtime], visible)
+        hidden = [self.plan.directory, self.plan.runtime]
+        made.start(namespace, self.running.bundle, self.running.authority, hidden, visible)
         self.closing.callback(made.stop)
         leftovers.note_host(self.plan.runtime, made.pid)
         self._running_hosts.append(made)

@@ -45,6 +45,7 @@ cp "$FILES/host_key" "$BASE/upper/etc/ssh/lab_host_key"
 chmod 0600 "$BASE/upper/etc/ssh/lab_host_key"
 cp "$FILES/authorized_keys" "$BASE/upper/etc/ssh/lab_authorized_keys"
 cp "$BUNDLE" "$BASE/upper/etc/ssl/certs/ca-certificates.crt"
+cp "$AUTHORITY" "$BASE/upper/etc/ssl/certs/"
 cp "$FILES/hardware_roots.pem" "$BASE/upper/etc/ssl/skrsim-hardware-roots.pem"
 R="$BASE/root"
 mount -t overlay -o "lowerdir=/,upperdir=$BASE/upper,workdir=$BASE/work" skrsim "$R"
@@ -146,12 +147,13 @@ class Host:
     def host_key(self) -> str:
         return (self.files / "host_key.pub").read_text().strip()
 
-    def start(self, namespace: str, bundle: Path, cover: list[Path], visible: list[str]) -> None:
+    def start(self, namespace: str, bundle: Path, authority: Path, cover: list[Path], visible: list[str]) -> None:
         environment = {
             "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
             "BASE": str(self.base),
             "FILES": str(self.files),
             "BUNDLE": str(bundle),
+            "AUTHORITY": str(authority),
             "DEVICES": str(self.devices),
             "NAME": self.name,
             "COVER": " ".join(shlex.quote(str(path)) for path in cover),
