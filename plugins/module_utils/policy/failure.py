@@ -35,9 +35,8 @@ class SkrFailure(Exception):
         next_step: t.Optional[str] = None,
     ) -> None:
         super().__init__(message)
-        from .reasons import (
-            REASONS,
-        )  # here, because a success needs none of their texts: over a fleet, compiling them counts
+        # Here, because a success needs none of their texts, and over a fleet compiling them counts.
+        from .reasons import REASONS
 
         known = REASONS[reason]
         self.reason = reason
