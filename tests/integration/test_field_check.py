@@ -15,7 +15,6 @@ from labkit import Lab, lab
 from skrsim.lab.plan import LOCATION, RESOURCE_GROUP
 
 # A trial has fourteen steps, most of them a module on the controller and one on the VM.
-pytestmark = pytest.mark.timeout(600)
 
 SNP, TDX, PLAIN = "cvm-01", "cvm-02", "cvm-03"
 KEY = "azure-skr-field-check"

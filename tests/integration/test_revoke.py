@@ -23,7 +23,6 @@ from ansible_collections.confidential.azure_skr.plugins.module_utils.azure.clien
 from ansible_collections.confidential.azure_skr.plugins.module_utils.policy.reasons import REASONS
 from skrsim.lab.plan import AUTHORITY, LOCATION, RESOURCE_GROUP
 
-pytestmark = pytest.mark.timeout(400)  # some press the button three times
 UNITS = ("azure-skr@app.service", "azure-skr-renew@app.service", "azure-skr-renew@app.timer")
 CRYPTO_USER = "21dbd100-6940-42c2-9190-5d6cb909625b"
 ADMINISTRATOR = "00482a5a-887f-4fb3-b363-3b7fe8e74483"

@@ -18,7 +18,6 @@ from sentinel import Sentinel
 
 from skrsim.lab.plan import RESOURCE_GROUP
 
-pytestmark = pytest.mark.timeout(600)  # the play as a whole, four times
 SUSPECTS = ("--limit", "cvm-01,cvm-02,cvm-03")
 UNIT = "/etc/systemd/system/azure-skr@app-key.service"
 TIMER = "/etc/systemd/system/azure-skr-renew@app-key.timer"
