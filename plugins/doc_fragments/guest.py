@@ -53,6 +53,9 @@ options:
   cache_dir:
     description:
       - Directory for the attestation provider's public signing keys and the host's public certificate chain, which saves requests later.
+      - Module M(confidential.azure_skr.key_release) keeps its compiled files here too, which saves a part of its time later. They are used
+        where they match their source, and where the directory and the file belong to the user who runs the module and nobody else can
+        write them.
     type: path
     default: /run/azure-skr
   require_tee:

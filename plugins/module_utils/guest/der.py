@@ -177,8 +177,9 @@ def _time(field: Element) -> float:
         if len(text) != 15 or not text[:14].isdecimal() or text[14] != "Z":
             raise ValueError("wanted YYYYMMDDHHMMSSZ")
         # Not time.strptime, whose regular expressions would be compiled for this alone.
-        month, *rest = (int(text[at : at + 2]) for at in range(4, 14, 2))
-        return datetime.datetime(int(text[:4]), month, *rest, tzinfo=datetime.timezone.utc).timestamp()
+        month, day, hour, minute, second = (int(text[at : at + 2]) for at in range(4, 14, 2))
+        moment = datetime.datetime(int(text[:4]), month, day, hour, minute, second, tzinfo=datetime.timezone.utc)
+        return moment.timestamp()
     except ValueError as error:
         raise DerError(f"bad time {text!r}") from error
 

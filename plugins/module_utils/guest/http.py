@@ -256,9 +256,12 @@ class Http:
 
     def _contexts(self) -> t.List[t.Callable[[], ssl.SSLContext]]:
         """What servers are verified against: the distribution's folder, then its bundle, or what the user named alone."""
-        places = [{"capath": self._folder}] if self._folder else []
-        places += [{"cafile": self._bundle}] if self._bundle else []
-        return [functools.partial(ssl.create_default_context, **place) for place in places]
+        made: t.List[t.Callable[[], ssl.SSLContext]] = []
+        if self._folder:
+            made.append(functools.partial(ssl.create_default_context, capath=self._folder))
+        if self._bundle:
+            made.append(functools.partial(ssl.create_default_context, cafile=self._bundle))
+        return made
 
     def _tls_failure(self, what: str, host: str, error: BaseException) -> SkrFailure:
         """A broken handshake may pass and is not a matter of trust; a bundle without certificates is the user's."""

@@ -93,7 +93,9 @@ def _perform(
     key = keyvault.key_id(wanted.vault_uri, wanted.hsm_uri, wanted.key_name, wanted.key_version)
     policy = model.parse(wanted.release_policy) if wanted.release_policy else None
     hand_over = prepare()
-    time.sleep(turn(wanted.start_delay))
+    delay = turn(wanted.start_delay)
+    if delay:
+        time.sleep(delay)
     with attest.session(guest) as job:
         # 3 begins here, and what every server needs: neither needs anything of 2, which waits for the TPM
         Ahead(job.http.ready)

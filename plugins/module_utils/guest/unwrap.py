@@ -74,14 +74,12 @@ def _parsed(loader: t.Callable[..., t.Any], content: bytes) -> t.Any:
 @contextlib.contextmanager
 def _unsearched() -> t.Iterator[None]:
     """What ``unsafe_skip_rsa_key_validation`` became was a switch of the library's backend until 38; else all is checked."""
-    try:
-        from cryptography.hazmat.backends.openssl.backend import backend
-    except ImportError:
-        backend = None
-    if not hasattr(backend, "_rsa_skip_check_key"):
+    switched: t.Any = None
+    with contextlib.suppress(ImportError):
+        from cryptography.hazmat.backends.openssl.backend import backend as switched
+    if not hasattr(switched, "_rsa_skip_check_key"):
         yield
         return
-    switched: t.Any = backend
     before, switched._rsa_skip_check_key = switched._rsa_skip_check_key, True
     try:
         yield
