@@ -24,7 +24,6 @@ Measured = tuple[str, float, str, float]
 LIMIT = 40  # requests in ten seconds: fifty hosts with two requests each break it unless they are held back
 STORM_LIMIT = 25  # what RSA-4096 allows five hundred hosts, for fifty; met at the pace at which Ansible reaches them
 FORKS = ("--forks", "25")
-FEW_FORKS = (
     "--forks",
     "10",
 )  # more of them would start at once and then wait, and a crowded start is what breaks a budget
@@ -123,11 +122,11 @@ def budget(
 
     Most of that is waiting. ``meanwhile`` runs beside it, in a cloud that counts requests, and its rows come first.
     """
-    runs = Rollouts(made, canary=len(made.hosts), tell=tell)
+    runs = Rollouts(made, tell=tell)
     mark = made.mark
     with runs.limit(LIMIT), runs.two_requests(), futures.ThreadPoolExecutor(1) as pool:
         beside = pool.submit(meanwhile, made)
-        runs.play("rollout", "budget", *FEW_FORKS, skr_request_limit=LIMIT)
+        runs.play("rollout", "budget", skr_request_limit=LIMIT)
         rows = beside.result()
     asked = runs.asked(mark)
     assert len(asked) >= 2 * len(made.hosts) > LIMIT, len(asked)
