@@ -24,9 +24,6 @@ Measured = tuple[str, float, str, float]
 LIMIT = 40  # requests in ten seconds: fifty hosts with two requests each break it unless they are held back
 STORM_LIMIT = 25  # what RSA-4096 allows five hundred hosts, for fifty; met at the pace at which Ansible reaches them
 FORKS = ("--forks", "25")
-    "--forks",
-    "10",
-)  # more of them would start at once and then wait, and a crowded start is what breaks a budget
 CANARY, EACH = 5, 4  # hosts of the first batch; hosts that fail for each of the three reasons
 
 
