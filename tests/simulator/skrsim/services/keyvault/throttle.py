@@ -68,5 +68,5 @@ class Throttle:
         left = max(1, math.ceil((self._window + 1) * WINDOW - now))
         tells = self._world.throttling_tells
         headers = {"Retry-After": str(left)} if tells else {}
-        audit = {"retry_after": left} if tells else {}
-        return refuse(429, "Throttled", _TEXT + reason, headers=headers, clause="vault.throttled", **audit)
+        told = left if tells else None
+        return refuse(429, "Throttled", _TEXT + reason, headers=headers, clause="vault.throttled", retry_after=told)
