@@ -228,7 +228,7 @@ def resume(
     mark = made.mark
     first = runs.play("rollout", "first", "-i", str(path), ends=2)
     state = runs.state("first")
-    reasons = {"policy_not_met": unsafe, "identity_not_found": nobody, "host_unreachable": away}
+    reasons = {"policy_not_met": unsafe, "identity_not_found": nobody, "vm_unreachable": away}
     assert state["open"] == sorted(broken)
     for host, one in state["hosts"].items():
         wanted = next((reason for reason, names in reasons.items() if host in names), "released")

@@ -96,11 +96,11 @@ def test_partial_failure_and_resume(fleet: Fleet, cut_off: tuple[str, ...]) -> N
     assert {host: verdicts[host] for host in GOOD} == dict.fromkeys(GOOD, ("released", "released"))
     assert verdicts["cvm-03"] == ("refused", "policy_not_met")
     assert verdicts["cvm-05"] == ("refused", "identity_not_found")
-    assert verdicts["cvm-06"] == ("unreachable", "host_unreachable")
+    assert verdicts["cvm-06"] == ("unreachable", "vm_unreachable")
     assert (fleet.folder / "june-1.retry").read_text() == "cvm-03\ncvm-05\ncvm-06\n"
     assert all(fleet.dest(host).exists() for host in GOOD)
     assert recap(first.stdout, "cvm-03")["failed"] == 1 and recap(first.stdout, "cvm-01")["failed"] == 0
-    for words in ("policy_not_met: 1 host: cvm-03", "host_unreachable: 1 host: cvm-06", "released: 3 hosts, 3 of them changed",
+    for words in ("policy_not_met: 1 host: cvm-03", "vm_unreachable: 1 host: cvm-06", "released: 3 hosts, 3 of them changed",
                   "3 of 6 hosts hold the key, 3 are open"):  # fmt: skip
         assert words in first.stdout
     # Two of the three are mended.

@@ -34,7 +34,7 @@ def test_partial_failure_and_resume(ssh_lab: Lab, folder: Path, tmp_path: Path) 
     assert first.returncode == 2
     state = json.loads((folder / "a-1.json").read_text())
     assert {host: one["reason"] for host, one in state["hosts"].items()} == {
-        "cvm-01": "released", "cvm-02": "host_unreachable", "cvm-03": "policy_not_met"
+        "cvm-01": "released", "cvm-02": "vm_unreachable", "cvm-03": "policy_not_met"
     }  # fmt: skip
     assert on(ssh_lab, "cvm-01", "stat -c %a /run/app/app.pem").strip() == "400"
     mark = ssh_lab.mark

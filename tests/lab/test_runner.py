@@ -279,7 +279,7 @@ def test_an_unreachable_host_is_in_the_summary(awx: Awx) -> None:
     script.write_text(f"#! /usr/bin/env python3\nprint({json.dumps(data)!r})\n")
     awx.run(job)
     assert job.told["azure_skr_summary"]["by_reason"] == {
-        "policy_not_met": ["cvm-03"], "released": ["cvm-01"], "host_unreachable": ["cvm-02"],
+        "policy_not_met": ["cvm-03"], "released": ["cvm-01"], "vm_unreachable": ["cvm-02"],
     }  # fmt: skip
     assert job.told["azure_skr_open"] == ["cvm-02", "cvm-03"] and set(job.stats["dark"]) == {"cvm-02"}
 

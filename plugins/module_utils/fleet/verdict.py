@@ -36,7 +36,7 @@ def verdict(host: str, result: t.Optional[t.Mapping[str, t.Any]]) -> Verdict:
         return {
             **told,
             "verdict": UNREACHABLE,
-            "reason": "host_unreachable",
+            "reason": "vm_unreachable",
             "message": _first(result),
             "next_step": words,
         }

@@ -179,8 +179,9 @@ class Http:
             if reply is not None and (reply.status not in retry.statuses or not pauses):
                 return reply
             pause = pauses.pop(0)
-            # Full jitter keeps a fleet from coming back in step.
-            self._sleep(max(retry_after(reply), pause * random.uniform(0.5, 1.0)))
+            # Jitter keeps a fleet from coming back in step, also where a service tells all of it the same moment.
+            told = retry_after(reply)
+            self._sleep(told + random.uniform(0.0, pause) if told else pause * random.uniform(0.5, 1.0))
             if self.given_up:
                 raise SkrFailure("network_unreachable", f"{what} is not asked again.", {"given_up": True})
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import typing as t
 
 TEXTS: t.Dict[str, t.Tuple[str, str]] = {
-    "host_unreachable": (
+    "vm_unreachable": (
         "Ansible could not log in to the host.",
         "Check that Ansible reaches the VM (address, login, host key); then run again with the list of open hosts.",
     ),

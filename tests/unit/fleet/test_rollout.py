@@ -41,7 +41,7 @@ def run(outcomes: dict[str, dict[str, Any]], most: float = 100, size: int = 50) 
     [
         (RELEASED, ("released", "released", "https://v/keys/k/1")),
         (REFUSED, ("refused", "policy_not_met", "The release policy is not met: x wanted 1, found 2.")),
-        (UNREACHABLE, ("unreachable", "host_unreachable", "Failed to connect to the host via ssh")),
+        (UNREACHABLE, ("unreachable", "vm_unreachable", "Failed to connect to the host via ssh")),
         (BROKEN, ("refused", "module_failed", "No Python")),
         ({}, ("pending", "not_reached", "The run ended before this host had its turn.")),
         ({"changed": True}, ("released", "released", "would be released")),
@@ -74,7 +74,7 @@ def test_twelve_of_five_hundred_for_three_reasons() -> None:
     assert state["open"] == sorted(bad)
     told = rollout.summary(state, 1600.0)
     assert {reason: len(hosts) for reason, hosts in told["by_reason"].items()} == {
-        "released": 488, "policy_not_met": 4, "host_unreachable": 4, "module_failed": 4
+        "released": 488, "policy_not_met": 4, "vm_unreachable": 4, "module_failed": 4
     }  # fmt: skip
     assert told["seconds"] == 600.0
     assert told["lines"][-2:] == [
