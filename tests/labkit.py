@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from ansible.module_utils import basic
+from ansible.module_utils import _internal, basic
 from ansible.module_utils.common import warnings
 
 from skrsim.lab import control
@@ -252,6 +252,8 @@ def _within(arguments: dict[str, Any], pause: float = 0.005) -> Iterator[io.Stri
             mock.patch.object(basic, "_ANSIBLE_ARGS", json.dumps({"ANSIBLE_MODULE_ARGS": arguments}).encode())
         )
         stack.enter_context(mock.patch.object(basic, "_ANSIBLE_PROFILE", "legacy", create=True))
+        # A test that imports a filter makes this process a controller, which shows a module's warnings instead of returning them.
+        stack.enter_context(mock.patch.object(_internal, "is_controller", False))
         stack.enter_context(mock.patch.object(time, "sleep", lambda seconds: sleep(min(seconds, pause))))
         stack.enter_context(mock.patch.dict(os.environ, clean, clear=True))
         stack.enter_context(contextlib.redirect_stdout(output))

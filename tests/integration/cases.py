@@ -271,5 +271,6 @@ CASES = [
 READERS: list[tuple[str, Callable[[Lab, str], Options]]] = [
     ("cvm_info", lambda lab, tag: {"resource_groups": [RESOURCE_GROUP]}),
     ("exportable_key_info", lambda lab, tag: {"vault_uri": key(lab, tag)["vault_uri"], "deleted": True}),
+    ("release_access_info", lambda lab, tag: vault_grant(lab, True)),
     ("attestation_provider_info", lambda lab, tag: {"location": LOCATION, "refresh": True}),
 ]

@@ -198,7 +198,7 @@ def test_credential_types(applied: Applied) -> None:
         types["SKR guest certificate"]["injectors"], {"tenant": "t", "application": "a", "path": "/etc/x.pem"}
     )
     assert guest["extra_vars"]["skr_identity_certificate_file"] == "/etc/x.pem"
-    released = (ROOT / "playbooks/release.yml").read_text()
+    released = (ROOT / "playbooks/vars/release.yml").read_text()
     assert all(name in released for name in guest["extra_vars"])
     secrets = {field["id"] for row in types.values() for field in row["inputs"]["fields"] if field.get("secret")}
     assert secrets == {"certificate", "password", "key", "passphrase"}

@@ -79,8 +79,9 @@ printf '== beside the tests: %s\n' "${beside[@]%%|*}"
 parallel=(-n 2 --dist loadfile)
 shown "unit tests" python -m pytest "${parallel[@]}" tests/unit
 shown "simulator tests" python -m pytest "${parallel[@]}" tests/simulator/tests
-# These wait for services and processes half of the time, so there are more workers than cores.
-shown "integration tests, every module in the lab" python -m pytest -n 4 --dist loadfile tests/integration
+# These wait for services and processes half of the time, so there are more workers than cores. In the order of their names, because
+# the files with the fewest tests are the longest ones, and would come last.
+shown "integration tests, every module in the lab" python -m pytest -n 4 --dist loadfile --no-loadscope-reorder tests/integration
 shown "lab tests, playbooks over ssh" python -m pytest tests/lab
 
 while kill -0 "$beside_job" 2>/dev/null; do
