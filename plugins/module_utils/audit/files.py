@@ -196,14 +196,14 @@ def check(
     public_key: t.Optional[str],
     sha256: t.Optional[str],
     jwks: t.Sequence[str],
-    names: t.Mapping[str, str] = {},
+    names: t.Optional[t.Mapping[str, str]] = None,
 ) -> verify.Result:
     """Verify a bundle on disk with what the auditor has; ``jwks`` are paths, or ``AUTHORITY=PATH``. Raises SkrFailure.
 
     Without key and hash list the list beside the bundle is used, if there is one. ``names`` are the options' names in
     messages, where they differ.
     """
-    option = {name: names.get(name, name) for name in ("bundle", "public_key", "sha256", "jwks")}
+    option = {name: (names or {}).get(name, name) for name in ("bundle", "public_key", "sha256", "jwks")}
     content = read(option["bundle"], path, MOST)
     listed, beside = None, False
     if sha256:

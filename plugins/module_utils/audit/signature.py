@@ -14,14 +14,12 @@ import hashlib
 import re
 import typing as t
 
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
-
+from ..guest.crypto import InvalidSignature, UnsupportedAlgorithm, ec, ed25519, hashes, padding, rsa, serialization
 from ..policy.failure import SkrFailure
 
-Private = t.Union[rsa.RSAPrivateKey, ec.EllipticCurvePrivateKey, ed25519.Ed25519PrivateKey]
-Public = t.Union[rsa.RSAPublicKey, ec.EllipticCurvePublicKey, ed25519.Ed25519PublicKey]
+if t.TYPE_CHECKING:
+    Private = t.Union[rsa.RSAPrivateKey, ec.EllipticCurvePrivateKey, ed25519.Ed25519PrivateKey]
+    Public = t.Union[rsa.RSAPublicKey, ec.EllipticCurvePublicKey, ed25519.Ed25519PublicKey]
 _RSA_BITS = 2048
 _LINE = re.compile(r"([0-9A-Fa-f]{64}) [ *](.+)")
 

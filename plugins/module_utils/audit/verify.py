@@ -94,8 +94,9 @@ class Result:
         """The bundle, unless it was rejected as a whole. Raises the SkrFailure of the check that rejected it."""
         failed = next((check for check in self.checks if check.state == FAILED), None)
         if self.bundle is None or failed is not None:
-            assert failed is not None and failed.reason is not None
-            raise SkrFailure(failed.reason, failed.message, failed.facts)
+            if failed is None:  # verify() leaves the bundle out only after a check that failed
+                raise SkrFailure("bundle_invalid", f"{self.name} was not read.")
+            raise SkrFailure(failed.reason or "bundle_invalid", failed.message, failed.facts)
         return self.bundle
 
     def by_reason(self) -> t.Dict[str, t.List[str]]:

@@ -313,5 +313,5 @@ def arm_tee_type(fleet: Observation) -> Seen:
 @fact("shared_authority", "control plane", "the region's shared provider has an address of the known form", "fleet")
 def shared_authority(fleet: Observation) -> Seen:
     found = str(answer(fleet, "provider").get("authority"))
-    known = regions.read(found.split("//")[-1].strip("/"))
+    known = regions.read(found.rpartition("//")[2].strip("/"))
     return Seen(known.region or "a region that is not known", bool(known.region))

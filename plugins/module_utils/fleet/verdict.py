@@ -110,4 +110,4 @@ def _first(result: t.Mapping[str, t.Any]) -> str:
     """The message without the code and the next step that a module appends for people."""
     text = str(result.get("msg") or "The module did not run.")
     reason = result.get("reason")
-    return text.split(f" [{reason}]")[0] if reason else text
+    return text.partition(f" [{reason}]")[0] if reason else text

@@ -13,7 +13,7 @@ from __future__ import annotations
 try:
     from cryptography.exceptions import InvalidSignature, InvalidTag, UnsupportedAlgorithm
     from cryptography.hazmat.primitives import hashes, serialization
-    from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+    from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
     from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
     from cryptography.hazmat.primitives.keywrap import InvalidUnwrap, aes_key_unwrap_with_padding
@@ -32,6 +32,7 @@ __all__ = [
     "UnsupportedAlgorithm",
     "aes_key_unwrap_with_padding",
     "ec",
+    "ed25519",
     "encode_dss_signature",
     "hashes",
     "load_der_public_key",

@@ -57,9 +57,9 @@ def patterns() -> Markup:
 
 def bars(chart: Chart) -> Markup:
     """Horizontal bars: the name above its bar, the number at its end."""
-    if not any(bar.value for bar in chart.bars):
+    if not any(one.value for one in chart.bars):
         return _figure(chart, el("p", "The bundle holds nothing that could be counted here.", class_="soft"))
-    ticks = scale(max(bar.value for bar in chart.bars))
+    ticks = scale(max(one.value for one in chart.bars))
     span = WIDTH - _LEFT - _RIGHT
     height = _ROW * len(chart.bars) + 6
     drawn: t.List[Markup] = []
@@ -69,21 +69,21 @@ def bars(chart: Chart) -> Markup:
         drawn.append(
             el("text", str(tick), x=x, y=height + 15, text_anchor="middle" if tick else "start", class_="axis")
         )
-    for place, bar in enumerate(chart.bars):
+    for place, one in enumerate(chart.bars):
         y = place * _ROW + 16
-        length = span * bar.value / ticks[-1]
-        drawn.append(el("text", short(bar.label, 62), x=_LEFT + 4, y=y))
-        drawn += _rectangle(_LEFT, y + 5, max(length, 1.5 if bar.value else 0), _BAR, bar.kind)
-        drawn.append(el("text", str(bar.value), x=_x(_LEFT + length + 6), y=y + 5 + _BAR - 2))
+        length = span * one.value / ticks[-1]
+        drawn.append(el("text", short(one.label, 62), x=_LEFT + 4, y=y))
+        drawn += _rectangle(_LEFT, y + 5, max(length, 1.5 if one.value else 0), _BAR, one.kind)
+        drawn.append(el("text", str(one.value), x=_x(_LEFT + length + 6), y=y + 5 + _BAR - 2))
     drawn.append(el("text", chart.unit, x=_LEFT, y=height + 32, class_="axis"))
     return _figure(chart, _svg(chart, height + 38, drawn))
 
 
 def columns(chart: Chart, marks: t.Sequence[t.Tuple[float, str]] = ()) -> Markup:
     """Columns side by side; ``marks`` are lines across at a place (in columns from the left) with what they mean."""
-    if not any(bar.value for bar in chart.bars):
+    if not any(one.value for one in chart.bars):
         return _figure(chart, el("p", "The bundle holds nothing that could be counted here.", class_="soft"))
-    ticks = scale(max(bar.value for bar in chart.bars))
+    ticks = scale(max(one.value for one in chart.bars))
     left = 14 + 8 * len(str(ticks[-1]))
     step = (WIDTH - left - 6) / len(chart.bars)
     drawn: t.List[Markup] = [el("text", chart.unit, x=0, y=12, class_="axis")]
@@ -91,13 +91,13 @@ def columns(chart: Chart, marks: t.Sequence[t.Tuple[float, str]] = ()) -> Markup
         y = _x(_FLOOR - _HEIGHT * tick / ticks[-1])
         drawn.append(el("line", x1=left, x2=WIDTH, y1=y, y2=y, class_="grid" if tick else "base"))
         drawn.append(el("text", str(tick), x=left - 6, y=_x(float(y) + 4), text_anchor="end", class_="axis"))
-    for place, bar in enumerate(chart.bars):
-        x, tall = left + place * step, _HEIGHT * bar.value / ticks[-1]
-        drawn += _rectangle(x + step * 0.1, _FLOOR - tall, step * 0.8, tall, bar.kind)
+    for place, one in enumerate(chart.bars):
+        x, tall = left + place * step, _HEIGHT * one.value / ticks[-1]
+        drawn += _rectangle(x + step * 0.1, _FLOOR - tall, step * 0.8, tall, one.kind)
         middle = _x(x + step / 2)
-        drawn.append(el("text", bar.label, x=middle, y=_FLOOR + 16, text_anchor="middle", class_="axis"))
-        if bar.value:
-            drawn.append(el("text", str(bar.value), x=middle, y=_x(_FLOOR - tall - 4), text_anchor="middle"))
+        drawn.append(el("text", one.label, x=middle, y=_FLOOR + 16, text_anchor="middle", class_="axis"))
+        if one.value:
+            drawn.append(el("text", str(one.value), x=middle, y=_x(_FLOOR - tall - 4), text_anchor="middle"))
     for place_, meaning in marks:
         at = left + place_ * step
         drawn.append(el("line", x1=_x(at), x2=_x(at), y1=_TOP - 6, y2=_FLOOR, class_="mark"))
@@ -126,7 +126,7 @@ def _rectangle(x: float, y: float, width: float, height: float, kind: str) -> t.
 
 
 def _svg(chart: Chart, height: int, drawn: t.Sequence[Markup]) -> Markup:
-    told = "; ".join(f"{markup.visible(bar.label)}: {bar.value}" for bar in chart.bars)
+    told = "; ".join(f"{markup.visible(one.label)}: {one.value}" for one in chart.bars)
     names = f"{chart.ident}-t {chart.ident}-d"
     title, told_ = el("title", chart.title, id=f"{chart.ident}-t"), el("desc", told, id=f"{chart.ident}-d")
     return el("svg", title, told_, drawn, viewBox=f"0 0 {WIDTH} {height}", role="img", aria_labelledby=names)
@@ -134,10 +134,10 @@ def _svg(chart: Chart, height: int, drawn: t.Sequence[Markup]) -> Markup:
 
 def _figure(chart: Chart, drawing: Markup) -> Markup:
     heading = [Column(chart.by), Column(chart.unit, "n")]
-    detailed = any(bar.detail for bar in chart.bars)
+    detailed = any(one.detail for one in chart.bars)
     if detailed:
         heading.append(Column("What that is"))
-    found = [[bar.label, str(bar.value), *([bar.detail] if detailed else [])] for bar in chart.bars]
+    found = [[one.label, str(one.value), *([one.detail] if detailed else [])] for one in chart.bars]
     data = markup.table(markup.Table(f"{chart.title}: data", heading, found, "narrow", hidden_caption=True))
     note = el("small", chart.note, class_="soft") if chart.note else None
     shown = el("details", el("summary", "Data as a table", el("span", f": {chart.title}", class_="out")), data)

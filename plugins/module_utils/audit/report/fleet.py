@@ -306,9 +306,9 @@ def _few(bars: t.List[Bar]) -> t.List[Bar]:
     """The largest bars in their order, the rest as one."""
     if len(bars) <= _MOST_BARS:
         return bars
-    kept = sorted(bars, key=lambda bar: -bar.value)[: _MOST_BARS - 1]
-    left = [bar for bar in bars if bar not in kept]
-    return [bar for bar in bars if bar in kept] + [Bar(f"{len(left)} others", sum(bar.value for bar in left))]
+    kept = sorted(bars, key=lambda one: -one.value)[: _MOST_BARS - 1]
+    left = [one for one in bars if one not in kept]
+    return [one for one in bars if one in kept] + [Bar(f"{len(left)} others", sum(one.value for one in left))]
 
 
 def index(hosts: t.List[Host]) -> Markup:
