@@ -14,12 +14,12 @@ import hashlib
 import re
 import typing as t
 
-from ..guest.crypto import InvalidSignature, UnsupportedAlgorithm, ec, ed25519, hashes, padding, rsa, serialization
+from ..guest import crypto
 from ..policy.failure import SkrFailure
 
 if t.TYPE_CHECKING:
-    Private = t.Union[rsa.RSAPrivateKey, ec.EllipticCurvePrivateKey, ed25519.Ed25519PrivateKey]
-    Public = t.Union[rsa.RSAPublicKey, ec.EllipticCurvePublicKey, ed25519.Ed25519PublicKey]
+    Private = t.Union[crypto.rsa.RSAPrivateKey, crypto.ec.EllipticCurvePrivateKey, crypto.ed25519.Ed25519PrivateKey]
+    Public = t.Union[crypto.rsa.RSAPublicKey, crypto.ec.EllipticCurvePublicKey, crypto.ed25519.Ed25519PublicKey]
 _RSA_BITS = 2048
 _LINE = re.compile(r"([0-9A-Fa-f]{64}) [ *](.+)")
 
@@ -27,13 +27,13 @@ _LINE = re.compile(r"([0-9A-Fa-f]{64}) [ *](.+)")
 def private(pem: bytes, passphrase: t.Optional[str]) -> Private:
     """A private key. Raises SkrFailure ``bundle_key_invalid``, which quotes nothing of it."""
     try:
-        key = serialization.load_pem_private_key(pem, passphrase.encode() if passphrase else None)
+        key = crypto.serialization.load_pem_private_key(pem, passphrase.encode() if passphrase else None)
     except TypeError:
         wanted = "none, because the key has none" if passphrase else "one, because the key has one"
         raise _unusable("signing", f"wanted the passphrase to be {wanted}") from None
-    except (ValueError, UnsupportedAlgorithm):
+    except (ValueError, crypto.UnsupportedAlgorithm):
         raise _unusable("signing", "it is no private key in PEM, or the passphrase is another") from None
-    if isinstance(key, (rsa.RSAPrivateKey, ec.EllipticCurvePrivateKey, ed25519.Ed25519PrivateKey)):
+    if isinstance(key, (crypto.rsa.RSAPrivateKey, crypto.ec.EllipticCurvePrivateKey, crypto.ed25519.Ed25519PrivateKey)):
         _strong(key.public_key(), "signing")
         return key
     raise _unusable("signing", f"it is a {type(key).__name__}, wanted RSA, EC or Ed25519")
@@ -47,53 +47,57 @@ def public(pem: bytes) -> Public:
 
             key: t.Any = x509.load_pem_x509_certificate(pem).public_key()
         else:
-            key = serialization.load_pem_public_key(pem)
-    except (ValueError, UnsupportedAlgorithm):
+            key = crypto.serialization.load_pem_public_key(pem)
+    except (ValueError, crypto.UnsupportedAlgorithm):
         raise _unusable("checking", "it is neither a public key nor a certificate in PEM") from None
-    if isinstance(key, (rsa.RSAPublicKey, ec.EllipticCurvePublicKey, ed25519.Ed25519PublicKey)):
+    if isinstance(key, (crypto.rsa.RSAPublicKey, crypto.ec.EllipticCurvePublicKey, crypto.ed25519.Ed25519PublicKey)):
         _strong(key, "checking")
         return key
     raise _unusable("checking", f"it is a {type(key).__name__}, wanted RSA, EC or Ed25519")
 
 
 def _strong(key: Public, purpose: str) -> None:
-    if isinstance(key, rsa.RSAPublicKey) and key.key_size < _RSA_BITS:
+    if isinstance(key, crypto.rsa.RSAPublicKey) and key.key_size < _RSA_BITS:
         raise _unusable(purpose, f"it has {key.key_size} bits, wanted {_RSA_BITS} at least")
 
 
 def sign(key: Private, content: bytes) -> bytes:
-    if isinstance(key, rsa.RSAPrivateKey):
-        return key.sign(content, padding.PKCS1v15(), hashes.SHA256())
-    if isinstance(key, ec.EllipticCurvePrivateKey):
-        return key.sign(content, ec.ECDSA(hashes.SHA256()))
+    if isinstance(key, crypto.rsa.RSAPrivateKey):
+        return key.sign(content, crypto.padding.PKCS1v15(), crypto.hashes.SHA256())
+    if isinstance(key, crypto.ec.EllipticCurvePrivateKey):
+        return key.sign(content, crypto.ec.ECDSA(crypto.hashes.SHA256()))
     return key.sign(content)
 
 
 def signed(key: Public, content: bytes, signature: bytes) -> bool:
     """Whether the signature is of this content by this key."""
     try:
-        if isinstance(key, rsa.RSAPublicKey):
-            key.verify(signature, content, padding.PKCS1v15(), hashes.SHA256())
-        elif isinstance(key, ec.EllipticCurvePublicKey):
-            key.verify(signature, content, ec.ECDSA(hashes.SHA256()))
+        if isinstance(key, crypto.rsa.RSAPublicKey):
+            key.verify(signature, content, crypto.padding.PKCS1v15(), crypto.hashes.SHA256())
+        elif isinstance(key, crypto.ec.EllipticCurvePublicKey):
+            key.verify(signature, content, crypto.ec.ECDSA(crypto.hashes.SHA256()))
         else:
             key.verify(signature, content)
-    except InvalidSignature:
+    except crypto.InvalidSignature:
         return False
     return True
 
 
 def name(key: Public) -> str:
     """By which a person tells one public key from another: its kind and the SHA-256 of its DER."""
-    der = key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
-    kinds = ((rsa.RSAPublicKey, "RSA"), (ec.EllipticCurvePublicKey, "EC"), (ed25519.Ed25519PublicKey, "Ed25519"))
+    der = key.public_bytes(crypto.serialization.Encoding.DER, crypto.serialization.PublicFormat.SubjectPublicKeyInfo)
+    kinds = (
+        (crypto.rsa.RSAPublicKey, "RSA"),
+        (crypto.ec.EllipticCurvePublicKey, "EC"),
+        (crypto.ed25519.Ed25519PublicKey, "Ed25519"),
+    )
     kind = next(word for one, word in kinds if isinstance(key, one))
     return f"{kind} key SHA256:{hashlib.sha256(der).hexdigest()}"
 
 
 def pem(key: Public) -> str:
-    info = serialization.PublicFormat.SubjectPublicKeyInfo
-    return key.public_bytes(serialization.Encoding.PEM, info).decode("ascii")
+    info = crypto.serialization.PublicFormat.SubjectPublicKeyInfo
+    return key.public_bytes(crypto.serialization.Encoding.PEM, info).decode("ascii")
 
 
 def hash_line(content: bytes, file_name: str) -> str:

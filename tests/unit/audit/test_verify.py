@@ -101,8 +101,8 @@ def test_signatures_of_every_kind() -> None:
 def test_a_certificate_stands_for_its_key_and_weak_keys_for_nothing() -> None:
     content = fakes.packed()
     certificate = release_fakes.chain()[-1]
-    assert isinstance(signature.public(release_fakes.pem(certificate)), signature.rsa.RSAPublicKey)
-    weak = signature.rsa.generate_private_key(65537, 1024)
+    assert isinstance(signature.public(release_fakes.pem(certificate)), signature.crypto.rsa.RSAPublicKey)
+    weak = signature.crypto.rsa.generate_private_key(65537, 1024)
     for pem in (
         signature.pem(weak.public_key()).encode(),
         b"no key",
@@ -116,7 +116,7 @@ def test_passphrases() -> None:
     key = release_fakes.ec_key("auditor")
     form = serialization.PrivateFormat.PKCS8
     pem = key.private_bytes(serialization.Encoding.PEM, form, serialization.BestAvailableEncryption(b"open sesame"))
-    assert isinstance(signature.private(pem, "open sesame"), signature.ec.EllipticCurvePrivateKey)
+    assert isinstance(signature.private(pem, "open sesame"), signature.crypto.ec.EllipticCurvePrivateKey)
     for passphrase in (None, "", "wrong words"):
         with refused("bundle_key_invalid") as told:
             signature.private(pem, passphrase)
