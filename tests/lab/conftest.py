@@ -18,5 +18,5 @@ NO_SSH_DOOR = os.geteuid() != 0 or not Path("/usr/sbin/sshd").exists() or shutil
 def ssh_lab() -> Iterator[Lab]:
     if NO_SSH_DOOR:
         pytest.skip("the ssh door needs root, openssh-server and iproute2")
-    with lab("--vms", "3", "--door", "ssh", "--debug", "cvm-03", "--late", "cvm-02=15") as made:
+    with lab("--vms", "3", "--door", "ssh", "--debug", "cvm-03") as made:
         yield made

@@ -9,10 +9,12 @@ import re
 import shlex
 import subprocess
 import sys
+from collections.abc import Iterator
 
 import pytest
 from cryptography.hazmat.primitives import serialization
-from labkit import MODULES, Lab, environment
+from lab.conftest import NO_SSH_DOOR
+from labkit import MODULES, Lab, environment, lab
 
 
 def on(lab: Lab, host: str, command: str, check: bool = True) -> str:
@@ -28,6 +30,15 @@ def changes(output: str) -> dict[str, int]:
     return {
         host: int(number) for host, number in re.findall(r"^(\S+)\s+: ok=\d+\s+changed=(\d+)", output, re.MULTILINE)
     }
+
+
+@pytest.fixture(scope="module")
+def ssh_lab() -> Iterator[Lab]:
+    """A lab of this file's own: it tells of the first run of all, with a grant that takes a while."""
+    if NO_SSH_DOOR:
+        pytest.skip("the ssh door needs root, openssh-server and iproute2")
+    with lab("--vms", "3", "--door", "ssh", "--debug", "cvm-03", "--late", "cvm-02=15") as made:
+        yield made
 
 
 @pytest.fixture(scope="module")
