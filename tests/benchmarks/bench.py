@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "tests"))
+sys.path[:0] = [str(ROOT / "tests"), str(ROOT / ".collections")]
 from benchmarks.agent import agent_costs  # noqa: E402  # found through the line above
 from benchmarks.fleet import control_costs, fleet_costs  # noqa: E402
 from benchmarks.rollouts import resume  # noqa: E402

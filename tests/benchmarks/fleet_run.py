@@ -17,7 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "tests"))
+sys.path[:0] = [str(ROOT / "tests"), str(ROOT / ".collections")]
 from benchmarks import rollouts, ssh_fleet  # noqa: E402  # found through the line above
 from benchmarks.fleet import VMS, control  # noqa: E402
 from labkit import Lab, lab  # noqa: E402
