@@ -75,28 +75,12 @@ _value:
   type: dict
 """
 
-import json
-import pathlib
-import re
 import typing as t
 
 from ansible.errors import AnsibleFilterError
 
 from ansible_collections.confidential.azure_skr.plugins.module_utils.field import report
-
-
-def version() -> str:
-    """The collection's version, from the manifest of an installed one or the metadata of a checkout."""
-    root = pathlib.Path(__file__).resolve().parents[2]
-    try:
-        return str(json.loads((root / "MANIFEST.json").read_text("utf-8"))["collection_info"]["version"])
-    except (OSError, ValueError, KeyError):
-        pass
-    try:
-        found = re.search(r"^version: *(\S+)$", (root / "galaxy.yml").read_text("utf-8"), re.M)
-    except OSError:
-        found = None
-    return found.group(1) if found else "unknown"
+from ansible_collections.confidential.azure_skr.plugins.module_utils.policy import about
 
 
 def field_check(observations: t.Any, identifiers: bool = False) -> t.Dict[str, t.Any]:
@@ -106,7 +90,7 @@ def field_check(observations: t.Any, identifiers: bool = False) -> t.Dict[str, t
             f"field_check: the input is of type {type(observations).__name__}, wanted a dictionary"
         )
     try:
-        return report.report({"version": version(), **observations}, identifiers)
+        return report.report({"version": about.VERSION, **observations}, identifiers)
     except ValueError as error:
         raise AnsibleFilterError(f"field_check: {error}") from None
 

@@ -128,6 +128,12 @@ def test_a_boot_configuration_that_pins_the_old_version_holds_it(fleet: Rotating
     done = fleet.rotate(skr_boot_config=boot)
     assert done.returncode == 2 and fleet.enabled == [True, True], done.stdout
     assert "missed: cvm-02: boot_version_pinned" in done.stdout and old in done.stdout
+    pinned.unlink()
+    pinned.mkdir()  # what cannot be read may pin anything
+    unknown = fleet.rotate(skr_boot_config=boot, skr_rotate_if_older_than="PT1H")
+    assert unknown.returncode == 2 and fleet.enabled == [True, True], unknown.stdout
+    assert "could not be read" in unknown.stdout
+    pinned.rmdir()
     pinned.write_text(json.dumps({"key_name": "app-key"}))
     last = fleet.rotate(skr_boot_config=boot, skr_rotate_if_older_than="PT1H")
     assert last.returncode == 0 and fleet.enabled == [False, True], last.stdout

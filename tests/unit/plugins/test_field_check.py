@@ -87,4 +87,4 @@ def test_another_input_is_refused_in_words(given: Any) -> None:
 
 
 def test_the_version_is_that_of_the_collection() -> None:
-    assert plugin.version() == plugin.field_check({"hosts": []})["version"] != "unknown"
+    assert plugin.about.VERSION == plugin.field_check({"hosts": []})["version"] != "unknown"
